@@ -1,0 +1,1 @@
+"""The answers: heuristics, oracles, supervised selectors and learners."""

@@ -1,0 +1,157 @@
+"""Rules that need no training: constants, the published DWCP rules, and estimates from lagged averages."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents.policy import Actions, Mask, Observation, Policy, best_allowed
+from envs.features import CODEC_FEATURES
+from sim.codecs import Codec
+from sim.units import MBIT, MIB
+
+_ENCODE_RATE = {"none": 1.2e9, "amst": 1.2e9, "zstd": 330e6, "hde": 300e6, "hde_xor": 300e6}
+"""Raw bytes per core-second that a sender may take for granted (medians of the measured classes)."""
+_DELTA_SCAN_RATE = 9e9
+"""Bytes per core-second at which unchanged blocks are passed over."""
+
+
+class Fixed(Policy):
+    """Always the same codec."""
+
+    def __init__(self, name: str, action: int) -> None:
+        self.name = name
+        self._action = action
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        """The one action, whatever is seen."""
+        if observation.ndim == 1:
+            return self._action
+        return np.full(len(observation), self._action, np.int64)
+
+
+class Seen:
+    """An observation by feature name, in the features' units."""
+
+    def __init__(self, observation: Observation) -> None:
+        self._values = CODEC_FEATURES.unscaled(observation)
+
+    def __getitem__(self, name: str) -> float:
+        return float(self._values[CODEC_FEATURES.index(name)])
+
+
+class Rule(Policy):
+    """A rule that scores every codec from one observation; the highest score wins.
+
+    Args:
+        codecs: What the actions stand for.
+    """
+
+    def __init__(self, codecs: Sequence[Codec]) -> None:
+        self._codecs = tuple(codecs)
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        """The codec with the highest score."""
+        if observation.ndim == 1:
+            return best_allowed(self._scores(Seen(observation)), mask)
+        return np.array([int(self.act(row, mask)) for row in observation], np.int64)
+
+    def _scores(self, seen: Seen) -> np.ndarray:
+        raise NotImplementedError
+
+    def _prefer(self, *families: str) -> np.ndarray:
+        """Scores that pick the first of the named families that there is."""
+        order = {family: len(families) - rank for rank, family in enumerate(families)}
+        return np.array([float(order.get(codec.family, 0)) for codec in self._codecs])
+
+
+class DwcpRule(Rule):
+    """DWCP's fallback rule: AMST on fast short paths, HDE where deltas have paid or bandwidth is small, else AMST.
+
+    Source:
+        NovaCron, the Go selector's rule when no model answers: RTT below 1 ms and above 500 Mbit/s: AMST; delta ratio
+        above 10 at a hit rate above 80 %: HDE; below 100 Mbit/s: HDE; else AMST. A held baseline is the hit here.
+    """
+
+    name = "dwcp_rule"
+
+    def _scores(self, seen: Seen) -> np.ndarray:
+        if seen["rtt_ms"] < 1 and seen["bandwidth_mbps"] > 500:
+            return self._prefer("amst", "none")
+        if (seen["recent_hde_ratio"] > 10 and seen["has_baseline"] > 0.5) or seen["bandwidth_mbps"] < 100:
+            return self._prefer("hde", "zstd")
+        return self._prefer("amst", "none")
+
+
+class ModeRule(Rule):
+    """DWCP's mode rules: tiny or dense payloads raw, no compression in a data centre, zstd on the internet.
+
+    Source:
+        NovaCron, hybrid orchestrator and mode detector: data centre below 10 ms at 1 Gbit/s or more; internet above
+        50 ms or below 1 Gbit/s; between them the ratios seen so far decide. Entropy above 0.85 is sent raw.
+    """
+
+    name = "mode_rule"
+
+    def _scores(self, seen: Seen) -> np.ndarray:
+        if seen["size_mb"] * MIB < 1024 or (seen["entropy"] > 0.85 and seen["compressibility"] < 0.1):
+            return self._prefer("none")
+        if seen["rtt_ms"] < 10 and seen["bandwidth_mbps"] >= 1000:
+            return self._prefer("amst", "none")
+        if seen["rtt_ms"] > 50 or seen["bandwidth_mbps"] < 1000:
+            return self._prefer("hde" if seen["has_baseline"] > 0.5 else "zstd", "zstd")
+        return self._prefer("hde" if seen["recent_hde_ratio"] > seen["recent_zstd_ratio"] else "zstd", "zstd")
+
+
+class Estimate(Rule):
+    """Estimate the time of every codec from lagged averages and take the shortest; blind to others.
+
+    Args:
+        codecs: What the actions stand for.
+        cpu_price: Cost of a core-second, in seconds.
+    """
+
+    name = "estimate"
+
+    def __init__(self, codecs: Sequence[Codec], cpu_price: float = 0.1) -> None:
+        super().__init__(codecs)
+        self._cpu_price = cpu_price
+
+    def _scores(self, seen: Seen) -> np.ndarray:
+        return -np.array([self._cost(*self._needs(codec, seen), seen) for codec in self._codecs])
+
+    def _cost(self, wire_s: float, core_s: float, seen: Seen) -> float:
+        return seen["priority"] * max(wire_s, core_s) + self._cpu_price * core_s
+
+    def _needs(self, codec: Codec, seen: Seen) -> tuple[float, float]:
+        """Seconds of wire at the lagged rate, and core-seconds of encoding."""
+        size_bytes = seen["size_mb"] * MIB
+        bandwidth = seen["bandwidth_mbps"] * MBIT
+        ratio, encode = 1.0, _ENCODE_RATE[codec.family]
+        sampled = 1.0 / max(1e-3, 1.0 - seen["compressibility"])
+        if codec.family in ("hde", "hde_xor") and seen["has_baseline"] > 0.5:
+            ratio = seen["recent_hde_ratio"]
+            encode = 1.0 / (1.0 / _DELTA_SCAN_RATE + seen["changed"] / encode)
+        elif codec.level or codec.lz4:
+            ratio = min(sampled**1.1, 2 * seen["recent_zstd_ratio"])
+        alone = min(1.0, codec.streams * min(seen["window_share"], seen["loss_share"]))
+        recent = seen["recent_amst_rate_share"] if codec.streams > 1 else seen["recent_single_rate_share"]
+        rate = bandwidth * max(0.02, (alone * min(1.0, recent)) ** 0.5)
+        return size_bytes / ratio / rate, size_bytes / encode / codec.streams
+
+
+class Contention(Estimate):
+    """The same estimate, with the wait that a transfer causes to others and has from them.
+
+    Whoever joins n others on a shared resource takes its own work from each of them: its work there counts n times more.
+    """
+
+    name = "contention"
+
+    def _cost(self, wire_s: float, core_s: float, seen: Seen) -> float:
+        others = seen["active_transfers"]
+        wire, core = seen["wire_backlog_s"], seen["core_backlog_s"]
+        at_cores = others * core / (wire + core)
+        at_wire = others - at_cores
+        own = max(wire_s * (1 + at_wire), core_s * (1 + at_cores / seen["cores"]))
+        caused = wire_s * at_wire + core_s * at_cores / seen["cores"]
+        return seen["priority"] * own + 1.5 * caused + self._cpu_price * core_s

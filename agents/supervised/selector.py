@@ -1,0 +1,124 @@
+"""What all supervised selectors share: labels in, probabilities out, the likeliest allowed action, one file on disk."""
+
+import os
+import zipfile
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.policy import Actions, Learned, Mask, Observation, best_allowed
+from sim.errors import InputError
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+FILE_VERSION = 1
+"""Of the layout of a selector file; a reader refuses any other."""
+
+
+class Selector(Learned):
+    """Imitates labels; the labels must come from what senders could have seen, split by episode seed and scenario.
+
+    Args:
+        actions: Number of actions A of the environment, at least 2.
+    """
+
+    def __init__(self, actions: int) -> None:
+        if actions < 2:
+            raise ValueError(f"a selector needs at least 2 actions, got {actions}; with one there is nothing to select")
+        self.actions = actions
+
+    @abstractmethod
+    def fit(
+        self,
+        rows: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.floating[Any]] | None,
+        *,
+        validation: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]],
+        rng: np.random.Generator,
+    ) -> None:
+        """Learn the label of each row; standardisation is fitted on ``rows`` alone.
+
+        Args:
+            rows: Observations (n, F), float32, finite.
+            labels: Best actions (n,), each in [0, A); actions may be missing from them.
+            weights: What each row counts (n,), at least 0, for example the cost of the second best; None: all alike.
+            validation: Rows and labels of *other* episodes; training stops when it no longer gets better on them.
+            rng: The only source of chance: the same state gives the same parameters, bit for bit.
+
+        Raises:
+            ValueError: If shapes disagree, a value is not finite or a label is no action.
+        """
+
+    @abstractmethod
+    def probabilities(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probability that each action is the best, (n, A), of observations (n, F).
+
+        Raises:
+            ValueError: Before ``fit`` or ``load``.
+        """
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        """The likeliest allowed action."""
+        if observation.ndim == 1:
+            return best_allowed(self.probabilities(observation[None])[0], mask)
+        return best_allowed(self.probabilities(observation), mask)
+
+    def _check_labels(self, labels: npt.NDArray[np.int64]) -> None:
+        if labels.max() >= self.actions:
+            raise ValueError(f"labels must be actions below {self.actions}, got {labels.max()}; give the selector more actions")
+
+
+def missing_fit(name: str) -> ValueError:
+    """The error of a selector that is asked before it has learned."""
+    return ValueError(f"{name} has no parameters yet; call fit or load first")
+
+
+def write_selector(path: Path, kind: str, arrays: Arrays) -> None:
+    """Write named arrays as one ``.npz`` file, whole or not at all; the same arrays give the same bytes.
+
+    Raises:
+        InputError: If the file system refuses.
+    """
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, kind=np.array(kind), version=np.array(FILE_VERSION), **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(path, "", f"cannot be written: {error.strerror or error}; free room or name another file") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_selector(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
+    """Read what ``write_selector`` wrote.
+
+    Raises:
+        InputError: If the file is missing, torn, of another kind or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise InputError(path, "", f"expected a saved {kind} selector, found no file; train it first") from error
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
+        raise InputError(path, "", f"expected a saved {kind} selector, got a torn or foreign file; train it again") from error
+    found, version = str(arrays.pop("kind", "")), arrays.pop("version", np.array(0))
+    if found != kind:
+        raise InputError(path, "kind", f"expected {kind!r}, got {found!r}; name a file that a {kind} selector saved")
+    if int(version) != FILE_VERSION:
+        raise InputError(path, "version", f"expected {FILE_VERSION}, got {int(version)}; train it again")
+    return arrays
+
+
+def torn(path: Path, kind: str) -> InputError:
+    """The error for a file whose arrays do not make a selector of this kind."""
+    return InputError(path, "", f"expected the parameters of a {kind} selector, got others; train it again")

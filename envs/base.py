@@ -1,0 +1,120 @@
+"""A world with one question left open, as a Gymnasium environment."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.features import FeatureList
+from sim.catalogue import find_scenario
+from sim.codecs import Codec, parse_codec
+from sim.decisions import CodecQuestion
+from sim.episode import Episode, draw_episode
+from sim.scenarios import Scenario
+from sim.traces import Trace
+from sim.world import World
+
+Observation = NDArray[np.float32]
+
+
+class WorldEnv(gym.Env[Observation, Any]):
+    """What the environments share: episodes, the clock, the cost; a subclass turns actions into answers.
+
+    Args:
+        scenario: One or several scenarios, by name or as objects; each episode is of one of them, drawn evenly.
+        codecs: Answers of the codec question.
+        features: What is seen of a question.
+        traces: Recorded link conditions to use in place of the scenarios' link models.
+        render_mode: ``rgb_array`` draws the episode so far.
+
+    Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw one of one's own choice.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 1}
+
+    def __init__(
+        self,
+        scenario: str | Scenario | Sequence[str | Scenario],
+        codecs: Sequence[str],
+        features: FeatureList,
+        *,
+        traces: Sequence[Trace] = (),
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
+        given = [scenario] if isinstance(scenario, str | Scenario) else list(scenario)
+        if not given:
+            raise ValueError("an environment needs at least one scenario")
+        self.scenarios = tuple(find_scenario(one) if isinstance(one, str) else one for one in given)
+        self.codecs: tuple[Codec, ...] = tuple(parse_codec(name) for name in codecs)
+        if not self.codecs:
+            raise ValueError("an environment needs at least one codec")
+        self.features = features
+        self.render_mode = render_mode
+        self.observation_space = spaces.Box(-1.0, 1.0, (len(features),), np.float32)
+        self.world: World | None = None
+        self._traces = traces
+        self._cost = 0.0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode: drawn from the environment's own generator, or the one named in the options."""
+        super().reset(seed=seed)
+        self.world = World(self._episode(options or {}), self.codecs)
+        self._cost = 0.0
+        question = self.world.next_question()
+        assert question is not None  # a scenario has at least one transfer
+        return self.features.observe(question), {"scenario": self.world.episode.scenario.name}
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Answer the open question and run to the next; the reward is minus the cost accrued in between."""
+        world = self._running()
+        world.answer(self._answer(action))
+        question = world.next_question()
+        cost = world.cost
+        reward, self._cost = self._cost - cost, cost
+        if question is None:
+            info = {"scenario": world.episode.scenario.name, "episode_seed": world.episode.seed, "cost_s": cost}
+            return np.zeros(len(self.features), np.float32), reward, True, False, info
+        return self._observe(question), reward, False, False, {}
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Timeline of the episode so far: who was sent when, with which codec, on which capacity."""
+        if self.render_mode is None:
+            return None
+        from envs.timeline import draw_timeline
+
+        return draw_timeline(self._running())
+
+    def _observe(self, question: CodecQuestion) -> Observation:
+        return self.features.observe(question)
+
+    def _answer(self, action: Any) -> int:
+        raise NotImplementedError
+
+    def _running(self) -> World:
+        if self.world is None:
+            raise RuntimeError("call reset() before step() or render()")
+        return self.world
+
+    def _episode(self, options: dict[str, Any]) -> Episode:
+        unknown = set(options) - {"episode", "episode_seed", "scenario"}
+        if unknown:
+            raise ValueError(f"unknown reset options {sorted(unknown)}; there are episode, episode_seed and scenario")
+        if "episode" in options:
+            episode: Episode = options["episode"]
+            return episode
+        if "scenario" in options:
+            scenario = options["scenario"]
+            scenario = find_scenario(scenario) if isinstance(scenario, str) else scenario
+        else:
+            scenario = self.scenarios[int(self.np_random.integers(len(self.scenarios)))]
+        seed = options.get("episode_seed")
+        return draw_episode(
+            scenario, int(self.np_random.integers(2**31)) if seed is None else int(seed), self._traces
+        )

@@ -1,0 +1,1 @@
+"""The work: train, evaluate, compare, report, export."""

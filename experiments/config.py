@@ -1,0 +1,224 @@
+"""The config of an experiment: the question, the episodes, the policies that answer, and how they learn."""
+
+from collections.abc import Collection
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from experiments.faults import suggestion
+from experiments.learner_config import Learner
+from experiments.settings import Settings
+from sim.errors import InputError
+
+REFERENCES = ("best_static", "best_found")
+"""Rows of the comparison that are no policies: the best constant, chosen on validation, and the best answers
+found by search.
+"""
+
+
+def _repeated(names: Collection[str]) -> str:
+    """The first name that stands twice, or nothing.
+
+    >>> _repeated(["wan", "metro", "wan"])
+    'wan'
+    """
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), "")  # type: ignore[func-returns-value]
+
+
+class EnvironmentConfig(Settings):
+    """The episodes: which environment, scenarios, codecs and links."""
+
+    id: Literal["dwcp/Compression-v0"] = "dwcp/Compression-v0"
+    """Gymnasium id of the environment."""
+    scenarios: tuple[str, ...] = Field(min_length=1)
+    """Scenarios to train, validate and test on; `dwcp-gym scenarios` lists them."""
+    held_out: tuple[str, ...] = ()
+    """Scenarios that only the test sees: how far policies carry to networks they never met."""
+    codecs: tuple[str, ...] = Field(default=("none", "zstd", "hde", "amst"), min_length=2)
+    """Codecs to choose from, in the order of the actions."""
+    requests: int | None = Field(default=None, ge=1)
+    """Decisions in an episode; null keeps each scenario's own number."""
+    traces: str | None = None
+    """Folder of link traces to use instead of generated links; null uses generated ones."""
+    cpu_price: float | None = Field(default=None, ge=0)
+    """Seconds of cost for one CPU second; null keeps the environment's own price."""
+    late_price: float | None = Field(default=None, ge=0)
+    """Seconds of cost for one second past a deadline; null keeps the environment's own price."""
+
+    @model_validator(mode="after")
+    def _names_stand_once(self) -> Self:
+        if twice := _repeated([*self.scenarios, *self.held_out]):
+            raise ValueError(f"scenario '{twice}' stands twice in scenarios and held_out; keep one")
+        if twice := _repeated(self.codecs):
+            raise ValueError(f"codec '{twice}' stands twice in codecs; keep one")
+        return self
+
+
+class EvaluationConfig(Settings):
+    """How policies are compared: same episodes for all, test episodes for the report only."""
+
+    train_episodes: int = Field(default=200, ge=1)
+    """Episodes a scenario that learners and labels draw from."""
+    validation_episodes: int = Field(default=20, ge=1)
+    """Episodes a scenario on which checkpoints and the best static policy are selected."""
+    test_episodes: int = Field(default=40, ge=2)
+    """Episodes a scenario behind every figure of the report."""
+    search_episodes: int = Field(default=8, ge=0)
+    """Test episodes a scenario on which the best answers are searched for; 0 leaves the search out."""
+    search_passes: int = Field(default=2, ge=1)
+    """Times the search goes over all decisions of an episode."""
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    """Share of the resamples that lie inside an interval."""
+    resamples: int = Field(default=2000, ge=100, le=100_000)
+    """Bootstrap resamples behind an interval."""
+    baselines: tuple[str, ...] = ("best_static",)
+    """Policies that every other one is set against, pair by pair; best_static and best_found are possible
+    too.
+    """
+
+
+class TreesConfig(Settings):
+    """The XGBoost part of the supervised ensemble; the defaults are DWCP's published ones."""
+
+    trees: int = Field(default=200, ge=1)
+    """Boosting rounds."""
+    depth: int = Field(default=8, ge=1, le=20)
+    """Greatest depth of a tree."""
+    rate: float = Field(default=0.05, gt=0, le=1)
+    """Learning rate of the boosting."""
+    subsample: float = Field(default=0.8, gt=0, le=1)
+    """Share of the rows that each tree sees."""
+
+
+class NetworkConfig(Settings):
+    """The network part of the supervised ensemble."""
+
+    layers: tuple[int, ...] = Field(default=(128, 64, 32), min_length=1)
+    """Widths of the hidden layers."""
+    epochs: int = Field(default=30, ge=1)
+    """Passes over the labels."""
+    batch: int = Field(default=256, ge=1)
+    """Rows in one gradient step."""
+    rate: float = Field(default=1e-3, gt=0, lt=1)
+    """Learning rate of Adam."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the hidden units left out in a training step."""
+
+
+class SupervisedConfig(Settings):
+    """The supervised selector, trained to imitate the one-step oracle."""
+
+    episodes_per_scenario: int = Field(default=40, ge=2)
+    """Training episodes a scenario from which labels are made."""
+    xgb: TreesConfig = TreesConfig()
+    """The trees of the ensemble."""
+    network: NetworkConfig = NetworkConfig()
+    """The network of the ensemble."""
+    weight: float = Field(default=0.7, ge=0, le=1)
+    """Weight of the trees in the ensemble; the network has the rest."""
+
+
+class ExportConfig(Settings):
+    """What becomes a bundle that a runtime can load."""
+
+    policies: tuple[str, ...] | None = None
+    """Learners to export, by name; null exports all."""
+    parity_rows: int = Field(default=10_000, ge=1)
+    """Rows on which the exported graph must choose as the trained policy does."""
+
+
+class ExperimentConfig(Settings):
+    """All that `dwcp-gym run` needs to know; with code and versions it fixes every figure."""
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    """Name of the experiment and of its folder under results/."""
+    title: str = Field(min_length=1, max_length=200)
+    """The question that the experiment answers, in one line."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Root of all chance: episodes, splits and resampling hang on it."""
+    environment: EnvironmentConfig
+    """The episodes: environment, scenarios, codecs and links."""
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How the policies are compared."""
+    policies: tuple[str, ...] = Field(
+        ("none", "zstd", "hde", "amst", "dwcp_rule", "estimate", "one_step_oracle"), min_length=1
+    )
+    """Policies to compare besides the learners; `dwcp-gym policies` lists them."""
+    supervised: SupervisedConfig = SupervisedConfig()
+    """The supervised ensemble, for the policies that need it."""
+    learners: tuple[Learner, ...] = ()
+    """Reinforcement learners, each `kind: ppo` or `kind: dqn` with its own settings."""
+    checkpoint_every: int = Field(default=50_000, ge=1)
+    """Steps between two checkpoints of a learner."""
+    evaluate_every: int = Field(default=20_000, ge=1)
+    """Steps between two evaluations of a learner on the validation episodes."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes at work at once; null takes one a core. Results do not depend on it."""
+    export: ExportConfig = ExportConfig()
+    """What becomes a bundle."""
+    tensorboard: bool = True
+    """Whether to write TensorBoard events."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        learners = [learner.name for learner in self.learners]
+        if twice := _repeated([*learners, *self.policies, *REFERENCES]):
+            raise ValueError(
+                f"'{twice}' names two rows of the comparison (learners, policies, references); rename one"
+            )
+        for place, names, known in (
+            ("evaluation.baselines", self.evaluation.baselines, [*self.policies, *learners, *REFERENCES]),
+            ("export.policies", self.export.policies or (), learners),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(
+                        f"{place} names '{name}', which is not in the comparison{_choices(name, known)}"
+                    )
+        return self
+
+
+def check_names(
+    config: ExperimentConfig,
+    source: str,
+    *,
+    scenarios: Collection[str],
+    policies: Collection[str],
+    codecs: Collection[str],
+) -> None:
+    """Hold the names of a config against the registries of the layers below.
+
+    Args:
+        config: A valid config.
+        source: Where it came from, for the message.
+        scenarios: Names of all scenarios.
+        policies: Names of all policies that need no learner; a fixed codec bears the name of its codec.
+        codecs: Names of all codecs.
+
+    Raises:
+        InputError: If a name is unknown, with the nearest known one; or if a fixed codec is compared that the
+            environment does not offer.
+    """
+    environment = config.environment
+    for place, names, known in (
+        ("environment.scenarios", environment.scenarios, scenarios),
+        ("environment.held_out", environment.held_out, scenarios),
+        ("environment.codecs", environment.codecs, codecs),
+        ("policies", config.policies, policies),
+    ):
+        for number, name in enumerate(names):
+            if name not in known:
+                raise InputError(source, f"{place}.{number}", f"unknown name '{name}'{_choices(name, known)}")
+    for number, name in enumerate(config.policies):
+        if name in codecs and name not in environment.codecs:
+            problem = (
+                f"the fixed codec '{name}' is not among environment.codecs; add it there or leave it out here"
+            )
+            raise InputError(source, f"policies.{number}", problem)
+
+
+def _choices(name: str, known: Collection[str]) -> str:
+    return suggestion(name, list(known)) or f"; known: {', '.join(known) or 'none'}"

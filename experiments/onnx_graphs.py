@@ -1,0 +1,177 @@
+"""Policies as ONNX graphs with one face: ``obs`` float32 (N, F) in, ``action`` int64 and ``scores`` float32 out."""
+
+import json
+import logging
+import warnings
+from copy import deepcopy
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from gymnasium import spaces
+from onnx import TensorProto, helper, numpy_helper
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
+
+from agents.supervised.ensemble import TREE_SHARE, Ensemble
+from agents.supervised.two_class import TwoClassNetwork
+from experiments.bundle import ACTION_SIZES
+from experiments.onnx_trees import TREE_OPSET, tree_node
+
+OPSET: Final = 18
+"""Below the exporter's default (20), so that older and smaller runtimes load it."""
+
+
+def sb3_graph(model: PPO | DQN, vecnorm: VecNormalize | None = None) -> onnx.ModelProto:
+    """The deterministic policy of a Stable-Baselines3 model.
+
+    Args:
+        model: PPO or DQN on one-dimensional Box observations, with Discrete or (PPO) MultiDiscrete actions; not changed.
+        vecnorm: The normaliser the model was trained behind, if any; becomes part of the graph, in float64 as it computes.
+
+    Returns:
+        ``scores`` are logits (PPO) or action values (DQN), (N, A), those of all parts of a MultiDiscrete side by side;
+        ``action`` is (N,), or (N, parts).
+
+    Raises:
+        ValueError: If the model, its observations or its actions are of another kind.
+    """
+    if not isinstance(model, PPO | DQN):
+        raise ValueError(f"expected a PPO or DQN model, got {type(model).__name__}; others are not exported")
+    observed, answered = model.observation_space, model.action_space
+    if not isinstance(observed, spaces.Box) or len(observed.shape) != 1:
+        raise ValueError(f"expected one-dimensional Box observations, got {observed}; flatten them in the environment")
+    if isinstance(answered, spaces.Discrete):
+        sizes = [int(answered.n)]
+    elif isinstance(answered, spaces.MultiDiscrete):
+        sizes = [int(size) for size in answered.nvec]
+    else:
+        raise ValueError(f"expected Discrete or MultiDiscrete actions, got {answered}; others are not exported")
+    policy = _LearnerPolicy(model, vecnorm, sizes if isinstance(answered, spaces.MultiDiscrete) else None)
+    proto = _export(policy, observed.shape[0], ["action", "scores"])
+    return _finished(proto, sizes)
+
+
+def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
+    """A supervised selector; ``scores`` are its probabilities, (N, A).
+
+    Votes are counted in float64, as ``probabilities`` does, so that rounding decides no action.
+
+    Raises:
+        ValueError: Before the selector has learned, or if it is of another kind.
+    """
+    if isinstance(selector, TwoClassNetwork):
+        network = selector.network()
+        return _finished(_export(_Argmax(network), network.features, ["action", "scores"]), [selector.actions])
+    if not isinstance(selector, Ensemble):
+        raise ValueError(f"expected an Ensemble or a TwoClassNetwork, got {type(selector).__name__}")
+    booster, network = selector.parts()
+    proto = _export(deepcopy(network), network.features, ["network"])
+    graph = proto.graph
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(share, np.float64), name)
+        for name, share in (("tree_share", TREE_SHARE), ("network_share", 1 - TREE_SHARE))
+    )
+    graph.node.extend(
+        [
+            tree_node(booster, "obs", "margin"),
+            helper.make_node("Cast", ["margin"], ["margin64"], to=TensorProto.DOUBLE),
+            helper.make_node("Softmax", ["margin64"], ["trees"], axis=1),
+            helper.make_node("Mul", ["trees", "tree_share"], ["tree_votes"]),
+            helper.make_node("Mul", ["network", "network_share"], ["network_votes"]),
+            helper.make_node("Add", ["tree_votes", "network_votes"], ["votes"]),
+            helper.make_node("ArgMax", ["votes"], ["action"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["votes"], ["scores"], to=TensorProto.FLOAT),
+        ]
+    )
+    del graph.output[:]
+    graph.output.extend(
+        [
+            helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", selector.actions]),
+        ]
+    )
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", TREE_OPSET))
+    return _finished(proto, [selector.actions])
+
+
+class _Normalise(nn.Module):
+    """``VecNormalize.normalize_obs`` with frozen statistics, in the same float64 arithmetic."""
+
+    def __init__(self, vecnorm: VecNormalize) -> None:
+        super().__init__()
+        statistics = vecnorm.obs_rms
+        if not isinstance(statistics, RunningMeanStd):
+            raise ValueError("expected VecNormalize of one Box observation, got a Dict; flatten it in the environment")
+        self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
+        self.register_buffer("spread", torch.sqrt(torch.as_tensor(statistics.var, dtype=torch.float64) + vecnorm.epsilon))
+        self.clip = float(vecnorm.clip_obs)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return torch.clamp((obs.double() - self.mean) / self.spread, -self.clip, self.clip).float()
+
+
+class _LearnerPolicy(nn.Module):
+    """What ``model.predict(..., deterministic=True)`` computes, without the value network, samples and checks."""
+
+    def __init__(self, model: PPO | DQN, vecnorm: VecNormalize | None, parts: list[int] | None) -> None:
+        super().__init__()
+        policy: Any = model.policy
+        self.normalise = _Normalise(vecnorm) if vecnorm is not None and vecnorm.norm_obs else nn.Identity()
+        if isinstance(model, DQN):
+            layers = policy.q_net.features_extractor, policy.q_net.q_net
+        else:
+            layers = policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net
+        self.scores = nn.Sequential(*deepcopy(layers)).cpu()
+        self.parts = parts
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = self.scores(self.normalise(obs))
+        if self.parts is None:
+            return scores.argmax(1), scores
+        return torch.stack([part.argmax(1) for part in torch.split(scores, self.parts, 1)], 1), scores
+
+
+class _Argmax(nn.Module):
+    def __init__(self, probabilities: nn.Module) -> None:
+        super().__init__()
+        self.probabilities = deepcopy(probabilities)
+
+    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        votes = self.probabilities(obs)
+        return votes.argmax(1), votes.float()
+
+
+def _export(module: nn.Module, features: int, outputs: list[str]) -> onnx.ModelProto:
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            (torch.zeros(2, features),),
+            dynamo=True,
+            opset_version=OPSET,
+            verbose=False,
+            input_names=["obs"],
+            output_names=outputs,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program; it must be called with dynamo=True")
+    return program.model_proto
+
+
+def _finished(proto: onnx.ModelProto, sizes: list[int]) -> onnx.ModelProto:
+    """Without the stack traces that the exporter leaves in it (they carry local paths), named and checked."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    del graph.value_info[:]
+    helper.set_model_props(proto, {ACTION_SIZES: json.dumps(sizes)})
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+

@@ -1,0 +1,291 @@
+"""The tidy summary of a run: every figure with its interval, and every policy set against the ones to beat."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from experiments.agreement import class_scores, confusion, majority_baseline
+from experiments.evidence import METRICS, Cells, best_statics, cells
+from experiments.resampling import Estimate, Resampling
+from experiments.stats import (
+    Scores,
+    interquartile_interval,
+    mean_interval,
+    probability_of_improvement,
+    relative_difference,
+    share_of_gap_closed,
+)
+from sim.randomness import stream
+
+BEST_STATIC: Final = "best_static"
+BEST_FOUND: Final = "best_found"
+ALL: Final = "all"
+"""In place of a scenario: over all of them, each counting alike."""
+AGAINST: Final = (BEST_STATIC, "one_step_oracle", "ensemble")
+LITTLE: Final = 0.03
+"""A static policy within this share of the best answers found leaves nothing to learn (issue: decision-relevant scenarios)."""
+SCENARIOS_ABREAST: Final = 7
+"""Columns that fit beside the names of policies in 120 characters."""
+
+Summary = dict[str, list[dict[str, Any]]]
+"""What ``summary.json`` holds: ``rows`` and ``paired``."""
+
+
+class Chance(NamedTuple):
+    """Resampling that gives each comparison chance of its own: one policy more changes no interval of the others."""
+
+    seed: int
+    level: float
+    resamples: int
+
+    def resampling(self, *names: str) -> Resampling:
+        return Resampling(stream(self.seed, "/".join(names)), self.level, self.resamples)
+
+
+class HeadlineRow(NamedTuple):
+    """Cost of a policy in percent of the best static policy's, with its interval; NaN ends where there is none."""
+
+    policy: str
+    scenario: str
+    split: str
+    percent: float
+    low: float
+    high: float
+    best_static: str
+
+
+def build_summary(
+    episodes: pd.DataFrame,
+    decisions: pd.DataFrame,
+    *,
+    rng: np.random.Generator,
+    against: Sequence[str] = AGAINST,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> Summary:
+    """Figures, comparisons, headroom and agreement of a run, as ``summary.json`` holds them.
+
+    ``rows`` have policy, scenario, split, metric, value, low, high, unit. Beside the metrics of an episode (means, so
+    that the parts of a cost add up to it) they hold ``cost_iqm_s``, the interquartile mean; ``best_static``, the
+    validation cost of the static policy that is chosen in a scenario; ``searched_cost_s``, the cost on the episodes that
+    ``best_found`` has; ``headroom``, the share of the best static cost that ``best_found`` saves; ``nothing_to_learn``,
+    1 where that is within 3 %; ``headroom_won``, the share of it that a policy wins; and of decisions that the one-step
+    oracle made, too: ``majority`` (accuracy of its most frequent answer), ``f1/<action>`` and ``f1_macro``.
+    ``paired`` have policy, against, scenario, split, metric, difference (a share, negative is cheaper), low, high,
+    probability_of_improvement, on the episodes that both have. What is not known is left out.
+
+    Args:
+        episodes: Rows of ``episodes.parquet``.
+        decisions: Rows of ``decisions.parquet``.
+        rng: The only source of chance: the same state gives the same summary.
+        against: Policies that the others are set against.
+        level: Share of the resamples that lie inside an interval.
+        resamples: How often scores are drawn anew.
+
+    Raises:
+        ValueError: If a policy was not run on the same episodes with each of its training seeds, or a kind is unknown.
+    """
+    chance = Chance(int(rng.integers(2**63)), level, resamples)
+    board = cells(episodes)
+    statics = best_statics(episodes)
+    rows = [
+        *_metric_rows(board, chance),
+        *_best_static_rows(board, statics, chance),
+        *_headroom_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
+        *_agreement_rows(episodes, decisions),
+    ]
+    return {
+        "rows": [_known(row) for row in rows if row["value"] == row["value"]],
+        "paired": [_known(row) for row in _paired_rows(board, statics, against, chance)],
+    }
+
+
+def headline_table(summary: Summary) -> list[HeadlineRow]:
+    """Cost of every policy in every scenario beside the best static policy there, which stands at 100 % itself.
+
+    Ordered by split, policies from the cheapest overall, the line over all scenarios first.
+    """
+    names = {row["scenario"]: row["policy"] for row in summary["rows"] if row["metric"] == BEST_STATIC}
+    lines = [
+        HeadlineRow(
+            pair["policy"], pair["scenario"], pair["split"],
+            *(100 * (1 + pair.get(key, np.nan)) for key in ("difference", "low", "high")), names.get(pair["scenario"], BEST_STATIC),
+        )
+        for pair in summary["paired"]
+        if pair["against"] == BEST_STATIC and pair["metric"] == "cost_s"
+    ]  # fmt: skip
+    beside = {(line.scenario, line.split): line.best_static for line in lines if line.scenario != ALL}
+    lines += [HeadlineRow(name, *place, 100.0, 100.0, 100.0, name) for place, name in beside.items()]
+    overall = {(line.policy, line.split): line.percent for line in lines if line.scenario == ALL}
+    scenarios = [ALL, *dict.fromkeys(names)]
+    return sorted(
+        lines,
+        key=lambda line: (line.split != "test", overall.get((line.policy, line.split), np.inf), line.policy, scenarios.index(line.scenario)),
+    )  # fmt: skip
+
+
+def headline_renderables(lines: Sequence[HeadlineRow]) -> list[Table]:
+    """The headline as tables for the terminal: policies downwards, as many scenarios abreast as 120 characters hold."""
+    tables = []
+    for split in dict.fromkeys(line.split for line in lines):
+        own = {(line.policy, line.scenario): line for line in lines if line.split == split}
+        scenarios = sorted({key[1]: None for key in own}, key=lambda name: name != ALL)
+        policies = list(dict.fromkeys(key[0] for key in own))
+        for start in range(0, len(scenarios), SCENARIOS_ABREAST):
+            abreast = scenarios[start : start + SCENARIOS_ABREAST]
+            title = f"Cost on {split} episodes, % of the best static policy (95 % interval)"
+            table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+            table.add_column("policy\n100 % =", no_wrap=True)
+            for scenario in abreast:
+                best = next(line.best_static for line in own.values() if line.scenario == scenario)
+                table.add_column(f"{scenario}\n{'' if scenario == ALL else best}", justify="right")
+            for policy in policies:
+                table.add_row(policy, *(_cell(own.get((policy, scenario))) for scenario in abreast))
+            tables.append(table)
+    return tables
+
+
+def _cell(line: HeadlineRow | None) -> Text:
+    if line is None:
+        return Text("–", style="dim")
+    style = "green" if line.high < 100 else "red" if line.low > 100 else ""
+    text = Text(f"{line.percent:.1f}", style=style)
+    if line.high > line.low:
+        digits = 0 if line.high >= 200 else 1
+        text.append(f"\n{line.low:.{digits}f}–{line.high:.{digits}f}", style="dim")
+    return text
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if value == value}
+
+
+def _row(place: tuple[str, str, str], metric: str, estimate: Estimate, unit: str) -> dict[str, Any]:
+    policy, scenario, split = place
+    return {"policy": policy, "scenario": scenario, "split": split, "metric": metric, **estimate._asdict(), "unit": unit}
+
+
+def _figure(value: float) -> Estimate:
+    return Estimate(float(value), np.nan, np.nan)
+
+
+def _metric_rows(board: Cells, chance: Chance) -> Iterator[dict[str, Any]]:
+    for place, cell in board.items():
+        metrics = METRICS if place[2] != "validation" else {"cost_s": METRICS["cost_s"]}
+        for metric, unit in metrics.items():
+            scores = cell.scores(metric)
+            if np.isfinite(scores).all():
+                yield _row(place, metric, mean_interval([scores], chance.resampling(*place, metric)), unit)
+        iqm = interquartile_interval([cell.scores()], chance.resampling(*place, "iqm"))
+        yield _row(place, "cost_iqm_s", iqm, "s")
+
+
+def _best_static_rows(
+    board: Cells, statics: dict[str, tuple[str, str]], chance: Chance
+) -> Iterator[dict[str, Any]]:
+    for scenario, (policy, split) in statics.items():
+        place = (policy, scenario, split)
+        scores = board[place].scores()
+        yield _row(place, BEST_STATIC, mean_interval([scores], chance.resampling(*place, "cost_s")), "s")
+
+
+def _common(board: Cells, *places: tuple[str, str, str]) -> Collection[int]:
+    """Episodes that all of several cells have."""
+    return set.intersection(*(set(board[place].episodes.tolist()) for place in places))
+
+
+def _paired_rows(
+    board: Cells, statics: dict[str, tuple[str, str]], against: Sequence[str], chance: Chance
+) -> Iterator[dict[str, Any]]:
+    for split in ("test", "held-out"):
+        scenarios = list(dict.fromkeys(place[1] for place in board if place[2] == split))
+        for policy in dict.fromkeys(place[0] for place in board if place[2] == split):
+            for other in against:
+                pairs: dict[str, tuple[Scores, Scores]] = {}
+                same = 0
+                for scenario in scenarios:
+                    name = statics[scenario][0] if other == BEST_STATIC and scenario in statics else other
+                    ours, theirs = (policy, scenario, split), (name, scenario, split)
+                    if ours not in board or theirs not in board:
+                        continue
+                    if common := _common(board, ours, theirs):
+                        pairs[scenario] = (board[ours].scores(on=common), board[theirs].scores(on=common))
+                        same += policy == name
+                        if policy != name:
+                            yield _pair((policy, scenario, split), other, [pairs[scenario]], chance)
+                if len(pairs) == len(scenarios) > max(1, same):
+                    yield _pair((policy, ALL, split), other, list(pairs.values()), chance)
+
+
+def _pair(
+    place: tuple[str, str, str], against: str, pairs: Sequence[tuple[Scores, Scores]], chance: Chance
+) -> dict[str, Any]:
+    ours, theirs = [mine for mine, _ in pairs], [other for _, other in pairs]
+    difference = relative_difference(ours, theirs, chance.resampling(*place, against))
+    chances = probability_of_improvement(ours, theirs, chance.resampling(*place, against, "wins"))
+    policy, scenario, split = place
+    return {
+        "policy": policy, "against": against, "scenario": scenario, "split": split, "metric": "cost_s",
+        "difference": difference.value, "low": difference.low, "high": difference.high,
+        "probability_of_improvement": chances.value,
+    }  # fmt: skip
+
+
+def _headroom_rows(board: Cells, statics: dict[str, str], chance: Chance) -> Iterator[dict[str, Any]]:
+    for _, scenario, split in [place for place in board if place[0] == BEST_FOUND]:
+        found = (BEST_FOUND, scenario, split)
+        static = (statics.get(scenario, ""), scenario, split)
+        if static not in board or not (on := _common(board, found, static)):
+            continue
+        least, constant = board[found].scores(on=on), board[static].scores(on=on)
+        saved = relative_difference([least], [constant], chance.resampling(*found, "headroom"))
+        yield _row(found, "headroom", Estimate(-saved.value, -saved.high, -saved.low), "share")
+        little = constant.mean() <= (1 + LITTLE) * least.mean()
+        yield _row(found, "nothing_to_learn", _figure(little), "flag")
+        for place, cell in board.items():
+            if place[1:] != (scenario, split) or not set(on) <= set(cell.episodes.tolist()):
+                continue
+            scores = cell.scores(on=on)
+            searched = mean_interval([scores], chance.resampling(*place, "searched"))
+            yield _row(place, "searched_cost_s", searched, "s")
+            if place not in (found, static):
+                won = share_of_gap_closed(scores, constant, least, chance.resampling(*place, "won"))
+                yield _row(place, "headroom_won", won, "share")
+
+
+def _agreement_rows(episodes: pd.DataFrame, decisions: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for policy, scenario, split, counts, classes in confusions(episodes, decisions):
+        place = (policy, scenario, split)
+        scores = class_scores(counts)
+        yield _row(place, "majority", _figure(majority_baseline(counts)), "share")
+        yield _row(place, "f1_macro", _figure(scores.f1[scores.support > 0].mean()), "share")
+        for name, score, support in zip(classes, scores.f1, scores.support, strict=True):
+            if support:
+                yield _row(place, f"f1/{name}", _figure(score), "share")
+
+
+def confusions(
+    episodes: pd.DataFrame, decisions: pd.DataFrame
+) -> Iterator[tuple[str, str, str, np.ndarray, list[str]]]:
+    """Counts of (oracle's answer, policy's answer) of each policy: in every scenario, and over all of a split.
+
+    Yields:
+        Policy, scenario, split, counts of shape (classes, classes), names of the classes.
+    """
+    splits = episodes[["scenario", "episode", "split"]].drop_duplicates()
+    own = decisions[decisions["policy"] != "one_step_oracle"].merge(splits, on=["scenario", "episode"])
+    classes = sorted({str(name) for column in ("oracle_action", "action") for name in own[column].unique()})
+    number = {name: index for index, name in enumerate(classes)}
+    coded = own.assign(
+        oracle=own["oracle_action"].astype(str).map(number), chosen=own["action"].astype(str).map(number)
+    )
+    for (policy, split), rows in coded.groupby(["policy", "split"], sort=False):
+        parts = [(ALL, rows), *((str(name), part) for name, part in rows.groupby("scenario", sort=False))]
+        for scenario, part in parts:
+            counts = confusion(part["oracle"].to_numpy(), part["chosen"].to_numpy(), len(classes))
+            yield str(policy), scenario, str(split), counts, classes

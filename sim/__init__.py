@@ -1,0 +1,1 @@
+"""The network: bytes, seconds, nothing of learning."""

@@ -1,0 +1,1 @@
+"""Measurements of real codecs and the curves fitted to them."""

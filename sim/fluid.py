@@ -1,0 +1,217 @@
+"""The fluid network: which share of wires and cores each transfer gets, and how far all get until something changes.
+
+Wires are shared max-min with weights among transfers and cross traffic; cores are shared max-min among encoders. A
+transfer moves at the slowest of its stages, so the two shares are brought to a joint fixed point: nothing that one
+transfer cannot use is withheld from another.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.jit import njit
+from sim.physics import goodput_capacity, loss_response, self_induced_loss
+
+FLOW = np.dtype(
+    [
+        ("path", np.int64),  # row of the path it takes
+        ("remaining", np.float64),  # raw bytes still to move
+        ("ratio", np.float64),  # raw bytes per byte on the wire
+        ("streams", np.float64),  # TCP connections
+        ("weight", np.float64),  # share of the wire it is entitled to, relative to one cross stream
+        ("loss_gain", np.float64),  # how much faster than the steady loss response a finite stream runs
+        ("encode", np.float64),  # raw bytes per core-second at the sender
+        ("cores_max", np.float64),  # cores it can use at once
+        ("core_weight", np.float64),  # share of the cores it is entitled to, relative to the other encoders
+        ("decode", np.float64),  # raw bytes per second at the receiver
+        ("cpu_per_byte", np.float64),  # core-seconds per raw byte, both ends
+        ("rate", np.float64),  # raw bytes per second now
+        ("cpu_s", np.float64),  # core-seconds used so far
+        ("demand", np.float64),  # what it could move if wire and cores were its own (scratch)
+        ("held", np.bool_),  # is it below its fair share of the wire? (scratch)
+    ]
+)
+"""One running transfer."""
+
+CAPACITY, RTT, LOSS, CROSS = 0, 1, 2, 3
+"""Columns of the link conditions, shape (times, paths, 4): bytes/s, s, share, streams."""
+
+WINDOW, QUEUE, CONTROL = 0, 1, 2
+"""Columns of the path constants, shape (paths, 3): bytes, bytes, congestion-control code."""
+
+Flows = NDArray[np.void]
+Floats = NDArray[np.float64]
+
+_TOLERANCE = 1e-12
+_MAX_ROUNDS = 100
+
+
+@njit
+def _limit(flows: Flows, count: int, conditions: Floats, paths: Floats) -> None:
+    """Write to ``demand`` the raw rate at which each flow would run with no one else there."""
+    for i in range(count):
+        flow = flows[i]
+        path = flow["path"]
+        rtt_s, loss = conditions[path, RTT], conditions[path, LOSS]
+        window_rate = paths[path, WINDOW] / rtt_s
+        loss_rate = flow["loss_gain"] * loss_response(rtt_s, loss, int(paths[path, CONTROL]))
+        wire = flow["streams"] * min(window_rate, loss_rate)
+        flow["demand"] = min(wire * flow["ratio"], flow["cores_max"] * flow["encode"], flow["decode"])
+
+
+@njit
+def usable_capacity(flows: Flows, count: int, path: int, conditions: Floats, paths: Floats) -> float:
+    """Bytes/s of payload that a path carries for all streams on it together, cross traffic included."""
+    capacity, loss = conditions[path, CAPACITY], conditions[path, LOSS]
+    streams = conditions[path, CROSS]
+    for i in range(count):
+        if flows[i]["path"] == path:
+            streams += flows[i]["streams"]
+    crowding = self_induced_loss(streams, capacity, conditions[path, RTT], paths[path, QUEUE])
+    return goodput_capacity(capacity, loss) * (1.0 - crowding)
+
+
+@njit
+def _fill_wire(flows: Flows, count: int, path: int, usable: float, cross: float, core_level: float) -> None:
+    """Weighted max-min on one path by progressive filling; encoders are held to ``core_level`` cores a weight."""
+    free, weight = usable, cross
+    for i in range(count):
+        flow = flows[i]
+        if flow["path"] == path:
+            flow["held"] = False
+            weight += flow["weight"]
+    changed = True
+    while changed:
+        changed = False
+        level = max(free, 0.0) / weight if weight > 0.0 else 0.0
+        for i in range(count):
+            flow = flows[i]
+            if flow["path"] != path or flow["held"]:
+                continue
+            cap = min(flow["demand"], core_level * flow["core_weight"] * flow["encode"])
+            fair = level * flow["weight"] * flow["ratio"]
+            if cap <= fair:
+                flow["rate"] = cap
+                flow["held"] = True
+                free -= cap / flow["ratio"]
+                weight -= flow["weight"]
+                changed = True
+            else:
+                flow["rate"] = fair
+
+
+@njit
+def _cores_used(flows: Flows, count: int, usable: Floats, conditions: Floats, core_level: float) -> float:
+    for path in range(usable.shape[0]):
+        _fill_wire(flows, count, path, usable[path], conditions[path, CROSS], core_level)
+    used = 0.0
+    for i in range(count):
+        used += flows[i]["rate"] / flows[i]["encode"]
+    return used
+
+
+@njit
+def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: float, usable: Floats) -> None:
+    """Set the ``rate`` of the first ``count`` flows: the joint max-min share of wires and cores.
+
+    The level to which cores are filled is the root of a piecewise linear function (cores in use minus cores there);
+    Illinois' false position finds it to 1e-12.
+
+    Args:
+        flows: Structured array of `FLOW`; ``rate`` is written.
+        count: How many of its rows run.
+        conditions: Link conditions now, shape (paths, 4).
+        paths: Path constants, shape (paths, 3).
+        cores: Cores that the sender has for encoding.
+        usable: Scratch, shape (paths,).
+    """
+    _limit(flows, count, conditions, paths)
+    for path in range(usable.shape[0]):
+        usable[path] = usable_capacity(flows, count, path, conditions, paths)
+    if _cores_used(flows, count, usable, conditions, np.inf) <= cores * (1.0 + _TOLERANCE):
+        return
+    low, high = 0.0, 0.0
+    for i in range(count):
+        high = max(high, flows[i]["rate"] / (flows[i]["encode"] * flows[i]["core_weight"]))
+    below, above = -cores, _cores_used(flows, count, usable, conditions, high) - cores
+    side = 0
+    for _ in range(_MAX_ROUNDS):
+        if above <= 0.0:
+            return
+        level = (low * above - high * below) / (above - below)
+        excess = _cores_used(flows, count, usable, conditions, level) - cores
+        if abs(excess) <= _TOLERANCE * cores or high - low <= _TOLERANCE * high:
+            return
+        if excess > 0.0:
+            high, above = level, excess
+            if side == 1:
+                below *= 0.5
+            side = 1
+        else:
+            low, below = level, excess
+            if side == -1:
+                above *= 0.5
+            side = -1
+
+
+@njit
+def advance(
+    flows: Flows,
+    count: int,
+    times: Floats,
+    conditions: Floats,
+    paths: Floats,
+    cores: Floats,
+    usable: Floats,
+    now: float,
+    until: float,
+) -> tuple[float, int]:
+    """Move all flows from ``now`` to ``until`` or to the first that ends, whichever comes first.
+
+    Link conditions and cores are piecewise constant: row k holds from ``times[k]`` to ``times[k + 1]``, the last for
+    ever. Within a piece, shares do not change.
+
+    Returns:
+        The time reached, and the row of the flow that ended there (the first of several), or -1.
+    """
+    piece = np.searchsorted(times, now, side="right") - 1
+    while True:
+        share(flows, count, conditions[piece], paths, cores[piece], usable)
+        end = until
+        if piece + 1 < times.shape[0] and times[piece + 1] < end:
+            end = times[piece + 1]
+        ended = -1
+        for i in range(count):
+            rate = flows[i]["rate"]
+            if rate > 0.0:
+                at = now + flows[i]["remaining"] / rate
+                if at < end or (ended < 0 and at <= end):
+                    end, ended = at, i
+        if end == np.inf:
+            return now, -1
+        elapsed = end - now
+        for i in range(count):
+            moved = flows[i]["rate"] * elapsed
+            flows[i]["remaining"] = max(0.0, flows[i]["remaining"] - moved)
+            flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]
+        now = end
+        if ended >= 0:
+            flows[ended]["remaining"] = 0.0
+            return now, ended
+        if now >= until or (piece + 1 >= times.shape[0]):
+            return now, -1
+        piece += 1
+
+
+@njit
+def tally(flows: Flows, count: int, path: int, sums: Floats) -> None:
+    """Write to ``sums`` the six entries of `sim.network.Tally`: four of one path and its cores, two of all flows."""
+    sums[:] = 0.0
+    for i in range(count):
+        flow = flows[i]
+        if flow["path"] == path:
+            sums[0] += 1.0
+            sums[1] += flow["streams"]
+            sums[2] += flow["remaining"] / flow["ratio"]
+        sums[3] += flow["remaining"] / flow["encode"]
+        sums[4] += flow["rate"] / flow["encode"]
+        sums[5] += flow["cpu_s"]

@@ -1,0 +1,131 @@
+"""Transfers in flight on the clock: who joins, who ends next; the clock is woken when something changes, never to poll."""
+
+from typing import NamedTuple
+
+import numpy as np
+import simpy
+
+from sim.fluid import FLOW, Floats, advance, tally
+
+_FIRST_SLOTS = 32
+
+
+class Flow(NamedTuple):
+    """What a transfer asks of wires and cores; see `sim.fluid.FLOW` for units."""
+
+    path: int
+    size_bytes: float
+    ratio: float
+    streams: float
+    weight: float
+    loss_gain: float
+    encode: float
+    cores_max: float
+    core_weight: float
+    decode: float
+    cpu_per_byte: float
+
+
+class Tally(NamedTuple):
+    """What is in flight now.
+
+    Attributes:
+        running: Transfers on the path.
+        streams: TCP connections on the path.
+        wire_bytes: Bytes still to be sent on the path.
+        core_s: Core-seconds of encoding still to do, on all paths.
+        cores: Cores that encode now, on all paths.
+        cpu_s: Core-seconds that those in flight have used, on all paths, both ends.
+    """
+
+    running: float
+    streams: float
+    wire_bytes: float
+    core_s: float
+    cores: float
+    cpu_s: float
+
+
+class Network:
+    """Fluid paths and encoder cores shared by the transfers in flight.
+
+    Args:
+        clock: SimPy's environment.
+        times: Start of each piece of the conditions, shape (pieces,), in seconds.
+        conditions: Capacity, RTT, loss and cross streams, shape (pieces, paths, 4).
+        paths: Window, queue and congestion control, shape (paths, 3).
+        cores: Cores there for encoding, shape (pieces,).
+    """
+
+    def __init__(
+        self, clock: simpy.Environment, times: Floats, conditions: Floats, paths: Floats, cores: Floats
+    ) -> None:
+        self._clock = clock
+        self._world = (times, conditions, paths, cores, np.empty(len(paths)))
+        self._flows = np.zeros(_FIRST_SLOTS, FLOW)
+        self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
+        self._done: list[simpy.Event] = []
+        self._time = 0.0
+        self._version = 0
+        self._spent_cpu_s = 0.0
+        self._sums = np.empty(len(Tally._fields))
+
+    def carry(self, flow: Flow) -> simpy.Event:
+        """Put a transfer on its path; the event succeeds with the core-seconds used when its last byte is decoded."""
+        self._settle()
+        count = len(self._done)
+        if count == len(self._flows):
+            self._flows = np.concatenate([self._flows, np.zeros_like(self._flows)])
+            self._ahead = np.zeros_like(self._flows)
+        self._flows[count] = (*flow, 0.0, 0.0, 0.0, False)
+        done = self._clock.event()
+        self._done.append(done)
+        self._look_ahead()
+        return done
+
+    def tally(self, path: int) -> Tally:
+        """Count what is in flight now."""
+        self._settle()
+        tally(self._flows, len(self._done), path, self._sums)
+        return Tally(*self._sums.tolist())
+
+    def cpu_s(self) -> float:
+        """Core-seconds used since the start, both ends."""
+        return self._spent_cpu_s + self.tally(0).cpu_s
+
+    def _settle(self) -> None:
+        """Bring the flows up to now; no flow ends before now, for its end would have woken us."""
+        now = self._clock.now
+        if now > self._time:
+            if self._done:
+                advance(self._flows, len(self._done), *self._world, self._time, now)
+            self._time = now
+
+    def _look_ahead(self) -> None:
+        """Find out who ends next if nothing changes, and be woken then."""
+        self._version += 1
+        count = len(self._done)
+        if not count:
+            return
+        self._ahead[:count] = self._flows[:count]
+        end_s, ended = advance(self._ahead, count, *self._world, self._time, np.inf)
+        if ended < 0:
+            raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
+        wake = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now), (self._version, end_s, ended))
+        wake.callbacks.append(self._end)
+
+    def _end(self, wake: simpy.Event) -> None:
+        version, end_s, ended = wake.value
+        if version != self._version:
+            return  # something changed since; a later look ahead has taken its place
+        self._flows, self._ahead = self._ahead, self._flows
+        self._time = max(end_s, self._clock.now)
+        last = len(self._done) - 1
+        cpu_s = float(self._flows[ended]["cpu_s"])
+        self._spent_cpu_s += cpu_s
+        done = self._done[ended]
+        self._flows[ended] = self._flows[last]
+        self._done[ended] = self._done[last]
+        self._done.pop()
+        self._look_ahead()
+        done.succeed(cpu_s)

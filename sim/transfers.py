@@ -1,0 +1,146 @@
+"""What each codec makes of each payload: bytes on the wire, encoding and decoding rates, CPU seconds."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sim.codecs import (
+    STACK_CPU_S_PER_BYTE,
+    STREAM_CPU_S,
+    Codec,
+    decode_rate,
+    delta_decode_rate,
+    delta_encode_rate,
+    delta_fraction,
+    dictionary_ratio,
+    dirty_share,
+    encode_rate,
+    full_baseline_encode_rate,
+    lz4_ratio,
+    xor_decode_rate,
+    xor_encode_rate,
+    xor_fraction,
+    zstd_ratio,
+)
+from sim.episode import Episode
+from sim.units import KIB
+
+_DICTIONARY_BELOW = 16 * KIB
+"""HDE uses a trained dictionary for payloads smaller than this; it gains nothing for larger ones (measured)."""
+_SMALLEST_CHANGE = 1e-4
+
+
+class Stage(NamedTuple):
+    """How one transfer is encoded, sent and decoded.
+
+    Attributes:
+        ratio: Raw bytes per byte on the wire.
+        encode: Raw bytes per core-second at the sender, its network stack included.
+        decode: Raw bytes per second at the receiver, its network stack included.
+        cores_max: Cores that it can use at the sender.
+        streams: TCP connections.
+        cpu_per_byte: Core-seconds per raw byte, both ends.
+        setup_cpu_s: Core-seconds to open its streams, both ends.
+        is_delta: Whether it is a delta against a baseline.
+        is_baseline: Whether it leaves a new baseline at both ends.
+    """
+
+    ratio: float
+    encode: float
+    decode: float
+    cores_max: float
+    streams: float
+    cpu_per_byte: float
+    setup_cpu_s: float
+    is_delta: bool
+    is_baseline: bool
+
+
+class Stages:
+    """Stages of all transfers of an episode under all codecs.
+
+    What does not depend on the course of events is worked out at once, for all transfers; only deltas depend on it.
+
+    Args:
+        episode: The payloads.
+        codecs: The codecs; stages are asked for by position here.
+    """
+
+    def __init__(self, episode: Episode, codecs: Sequence[Codec]) -> None:
+        payloads = episode.payloads
+        content = episode.content
+        dataset = episode.requests.dataset
+        self._plain = [_plain_stages(episode, codec) for codec in codecs]
+        self._is_xor = [codec.family == "hde_xor" for codec in codecs]
+        self._ratio3: list[float] = payloads.ratio3.tolist()
+        self._novelty: list[float] = payloads.novelty.tolist()
+        self._working_set: list[float] = content.working_set[dataset].tolist()
+        self._tau_s: list[float] = content.tau_s[dataset].tolist()
+        self._shifted: list[float] = content.shifted[dataset].tolist()
+        self._encode_noise: list[float] = payloads.encode_noise.tolist()
+        self._decode_noise: list[float] = payloads.decode_noise.tolist()
+        self._changed_noise: list[float] = episode.changed_noise.tolist()
+
+    def plain(self, request: int, codec: int) -> Stage:
+        """Stage of a transfer without a baseline; for HDE it leaves one."""
+        return self._plain[codec][request]
+
+    def delta(self, request: int, codec: int, age_s: float) -> Stage:
+        """Stage of an HDE transfer against a baseline taken ``age_s`` ago."""
+        changed = self._changed(request, age_s)
+        novelty, ratio3 = self._novelty[request], self._ratio3[request]
+        if self._is_xor[codec]:
+            fraction = xor_fraction(changed, novelty, ratio3, self._shifted[request])
+            encode, decode = xor_encode_rate(changed), xor_decode_rate(changed)
+        else:
+            fraction = delta_fraction(changed, novelty, ratio3)
+            encode, decode = delta_encode_rate(changed), delta_decode_rate(changed)
+        stack = STACK_CPU_S_PER_BYTE * fraction
+        encode_s = 1.0 / (encode * self._encode_noise[request]) + stack
+        decode_s = 1.0 / (decode * self._decode_noise[request]) + stack
+        return Stage(
+            ratio=1.0 / fraction,
+            encode=1.0 / encode_s,
+            decode=1.0 / decode_s,
+            cores_max=1.0,
+            streams=1.0,
+            cpu_per_byte=encode_s + decode_s,
+            setup_cpu_s=2 * STREAM_CPU_S,
+            is_delta=True,
+            is_baseline=False,
+        )
+
+    def estimated_change(self, request: int, age_s: float) -> float:
+        """Share of the blocks changed since the baseline as the sender estimates it from a sample of their hashes."""
+        return min(1.0, max(_SMALLEST_CHANGE, self._changed(request, age_s) * self._changed_noise[request]))
+
+    def _changed(self, request: int, age_s: float) -> float:
+        return dirty_share(age_s, self._working_set[request], self._tau_s[request])
+
+
+def _plain_stages(episode: Episode, codec: Codec) -> list[Stage]:
+    payloads = episode.payloads
+    size, ratio3 = payloads.size_bytes, payloads.ratio3
+    method = codec.method
+    if codec.lz4:
+        ratio = lz4_ratio(ratio3)
+    elif codec.level:
+        ratio = zstd_ratio(ratio3, codec.level)
+    else:
+        ratio = np.ones_like(ratio3)
+    if codec.keeps_baseline:
+        ratio = np.where(size < _DICTIONARY_BELOW, dictionary_ratio(ratio, size), ratio)
+        encode = full_baseline_encode_rate(ratio3, size)
+    else:
+        encode = encode_rate(ratio3, method, size)
+    stack = STACK_CPU_S_PER_BYTE / ratio
+    encode_s = 1.0 / (encode * payloads.encode_noise) + stack
+    decode_s = 1.0 / (decode_rate(ratio3, method, size) * payloads.decode_noise) + stack
+    parallel = float(codec.streams)
+    columns = (ratio, 1.0 / encode_s, parallel / decode_s, encode_s + decode_s)
+    setup = 2 * STREAM_CPU_S * parallel
+    return [
+        Stage(one, enc, dec, parallel, parallel, cpu, setup, False, codec.keeps_baseline)
+        for one, enc, dec, cpu in zip(*(column.tolist() for column in columns), strict=True)
+    ]

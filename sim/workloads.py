@@ -1,0 +1,189 @@
+"""Who wants to move what, and when: arrivals, datasets, sizes, priorities and deadlines, drawn before the clock starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.payloads import CLASS_NAMES, MIXES, draw_sizes
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_FLASH = (1 / 3, 2 / 3)
+"""The part of a flash-crowd episode (in shares of its transfers) that arrives in a rush."""
+_BURST_LENGTH = 12
+"""Transfers in one burst or lull of bursty arrivals."""
+_BURST_SD = 0.8
+"""Log standard deviation of the rate of a burst; makes about the index of dispersion of Weibull(0.7) gaps."""
+_ZIPF = 0.8
+"""Exponent of the popularity of datasets."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a site sends.
+
+    Attributes:
+        mix: Name of a mixture of payload classes, or shares by class name.
+        arrivals: ``poisson``; ``bursty`` (rate changes from burst to burst); ``diurnal`` (rate follows the hour);
+            ``sync`` (each dataset is sent again and again at its own period, one-offs in between); ``flash`` (the
+            middle third comes ``flash_factor`` times faster).
+        interval_s: Mean time between two transfers, above 0.
+        datasets: Datasets that are sent more than once.
+        one_off: Share of transfers that are of a dataset never sent again, in [0, 1].
+        size_scale: Factor on the size of every transfer; sites differ in it.
+        max_bytes: No transfer is larger.
+        flash_factor: How much faster the rush of a flash crowd is.
+        priorities: Cost of a second by tier, highest first (three tiers as in B4 and SWAN).
+        priority_shares: Share of transfers by tier.
+        deadlines: Share of transfers that have a deadline.
+        slack: Deadline in multiples of the time the raw bytes take on the idle path: lowest and highest.
+    """
+
+    mix: str | Mapping[str, float] = "default"
+    arrivals: Literal["poisson", "bursty", "diurnal", "sync", "flash"] = "poisson"
+    interval_s: float = 2.0
+    datasets: int = 16
+    one_off: float = 0.3
+    size_scale: float = 1.0
+    max_bytes: float = 8e9
+    flash_factor: float = 6.0
+    priorities: tuple[float, ...] = (3.0, 2.0, 1.0)
+    priority_shares: tuple[float, ...] = (0.2, 0.3, 0.5)
+    deadlines: float = 0.4
+    slack: tuple[float, float] = (1.5, 6.0)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mix, str):
+            if self.mix not in MIXES:
+                raise ValueError(f"workload mix must be one of {', '.join(MIXES)}, got {self.mix!r}")
+        else:
+            unknown = set(self.mix) - set(CLASS_NAMES)
+            if unknown:
+                raise ValueError(f"workload mix names unknown classes {sorted(unknown)}; there are {', '.join(CLASS_NAMES)}")
+            if not self.mix or min(self.mix.values()) < 0 or sum(self.mix.values()) <= 0:
+                raise ValueError("workload mix needs shares of at least 0, one of them above")
+        for name in ("interval_s", "size_scale", "max_bytes", "flash_factor"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"workload {name} must be above 0, got {getattr(self, name)}")
+        if self.datasets < 1:
+            raise ValueError(f"workload datasets must be at least 1, got {self.datasets}")
+        for name in ("one_off", "deadlines"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"workload {name} must be a share in [0, 1], got {getattr(self, name)}")
+        if len(self.priorities) != len(self.priority_shares) or abs(sum(self.priority_shares) - 1) > 1e-9:
+            raise ValueError("workload priority_shares must have one share a priority and sum to 1")
+        if min(self.priorities) <= 0:
+            raise ValueError("workload priorities must be above 0")
+        if not 0 < self.slack[0] <= self.slack[1]:
+            raise ValueError(f"workload slack must rise from above 0, got {self.slack}")
+
+    @property
+    def shares(self) -> Floats:
+        """Share of each payload class, in the order of `CLASS_NAMES`, summing to 1."""
+        mix = MIXES[self.mix] if isinstance(self.mix, str) else self.mix
+        shares = np.array([mix.get(name, 0.0) for name in CLASS_NAMES])
+        return shares / shares.sum()
+
+
+class Requests(NamedTuple):
+    """Wishes to move, one entry a transfer, in order of arrival.
+
+    Attributes:
+        arrival_s: When.
+        dataset: Which dataset; those below ``workload.datasets`` recur.
+        size_bytes: Raw bytes.
+        priority: Cost of a second.
+        deadline_slack: Deadline in multiples of the raw bytes' time on the idle path; inf without one.
+        kind_of_dataset: Payload class of each dataset, shape (datasets,).
+    """
+
+    arrival_s: Floats
+    dataset: Ints
+    size_bytes: Floats
+    priority: Floats
+    deadline_slack: Floats
+    kind_of_dataset: Ints
+
+
+def draw_requests(workload: Workload, count: int, rng: np.random.Generator, start_hour: float = 0.0) -> Requests:
+    """Draw ``count`` transfers.
+
+    A dataset keeps its class and, within 10 %, its size; every one-off is a dataset of its own.
+    """
+    if workload.arrivals == "sync":
+        arrival_s, dataset = _periodic(workload, count, rng)
+    else:
+        arrival_s = _arrivals(workload, count, rng, start_hour)
+        dataset = _popular(workload, count, rng)
+    once = rng.random(count) < workload.one_off
+    dataset = np.where(once, workload.datasets + np.arange(count), dataset)
+    _, dataset = _compact(dataset, workload.datasets)
+    kinds = _stratified(workload.shares, workload.datasets, rng)
+    one_off_kinds = rng.choice(len(CLASS_NAMES), size=count, p=workload.shares)
+    kind_of_dataset = np.concatenate([kinds, one_off_kinds])[: dataset.max(initial=workload.datasets - 1) + 1]
+    size = draw_sizes(kind_of_dataset, rng)[dataset] * np.exp(rng.normal(0.0, 0.1, count))
+    size = np.clip(size * workload.size_scale, 1024.0, workload.max_bytes)
+    tier = rng.choice(len(workload.priorities), size=count, p=workload.priority_shares)
+    slack = np.where(
+        rng.random(count) < workload.deadlines, rng.uniform(*workload.slack, count), np.inf
+    )
+    return Requests(
+        arrival_s=arrival_s,
+        dataset=dataset,
+        size_bytes=np.round(size),
+        priority=np.asarray(workload.priorities)[tier],
+        deadline_slack=slack,
+        kind_of_dataset=kind_of_dataset,
+    )
+
+
+def _compact(dataset: Ints, recurring: int) -> tuple[Ints, Ints]:
+    """Number the one-offs on from the recurring ones in order of arrival."""
+    once = dataset >= recurring
+    numbered = dataset.copy()
+    numbered[once] = recurring + np.arange(int(once.sum()))
+    return dataset, numbered
+
+
+def _stratified(shares: Floats, count: int, rng: np.random.Generator) -> Ints:
+    """Classes of ``count`` datasets, as near to the shares as whole numbers go: sites differ less than dice would."""
+    points = (np.arange(count) + rng.random()) / count
+    kinds = np.searchsorted(np.cumsum(shares), points, side="right").clip(0, len(shares) - 1)
+    return rng.permutation(kinds)
+
+
+def _arrivals(workload: Workload, count: int, rng: np.random.Generator, start_hour: float) -> Floats:
+    gaps = rng.exponential(workload.interval_s, count)
+    if workload.arrivals == "bursty":
+        bursts = -(-count // _BURST_LENGTH)
+        pace = np.exp(rng.normal(-(_BURST_SD**2) / 2, _BURST_SD, bursts))
+        gaps *= np.repeat(pace, _BURST_LENGTH)[:count]
+    elif workload.arrivals == "flash":
+        first, last = (round(share * count) for share in _FLASH)
+        gaps[first:last] /= workload.flash_factor
+    elif workload.arrivals == "diurnal":
+        hour = start_hour + np.arange(count) * workload.interval_s / 3600
+        gaps /= 1.0 + 0.4 * np.cos(2 * np.pi * (hour - 14) / 24)
+    return np.cumsum(gaps)
+
+
+def _popular(workload: Workload, count: int, rng: np.random.Generator) -> Ints:
+    weight = 1.0 / np.arange(1, workload.datasets + 1) ** _ZIPF
+    ranks = rng.choice(workload.datasets, size=count, p=weight / weight.sum())
+    return rng.permutation(workload.datasets)[ranks]
+
+
+def _periodic(workload: Workload, count: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """Timelines of all datasets, merged: each has its own period (log-sd 0.5), phase and 5 % jitter."""
+    mean = workload.interval_s * workload.datasets
+    period = mean * np.exp(rng.normal(-0.125, 0.5, workload.datasets))
+    rounds = int(2 * count * workload.interval_s / period.min()) + 2
+    times = (rng.random(workload.datasets) + np.arange(rounds)[:, None]) * period
+    times += rng.normal(0.0, 0.05, times.shape) * period
+    times = np.maximum(times, 0.0)
+    order = np.argsort(times, axis=None, kind="stable")[:count]
+    return times.ravel()[order], np.tile(np.arange(workload.datasets), rounds)[order]

@@ -1,0 +1,386 @@
+"""The simulated network: SimPy processes that wait for slots, ask how to encode, and move over shared paths and cores."""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Generator, Sequence
+from math import inf
+from typing import Any, NamedTuple
+
+import simpy
+
+from sim.codecs import Codec
+from sim.decisions import CodecQuestion, CodecRule, DispatchQuestion, DispatchRule, first_come
+from sim.episode import Episode
+from sim.hosts import BaselineStore
+from sim.ledger import Ledger
+from sim.network import Flow, Network
+from sim.payloads import CLASS_NAMES
+from sim.physics import (
+    BBR,
+    goodput_capacity,
+    late_comer_delay_s,
+    loss_response,
+    lossy_stream_rate,
+    parallel_overhead,
+    startup_s,
+    straggler_s,
+)
+from sim.scenarios import LINK_TYPES
+from sim.telemetry import Averages, TransferRecord
+from sim.transfers import Stage, Stages
+
+_RECONNECT_ROUNDS = 2.0
+"""Round trips to connect again after a break: a handshake and the question where to go on."""
+
+_Process = Generator[simpy.Event, Any, None]
+
+
+class Outlook(NamedTuple):
+    """What a transfer would take with paths and cores to itself, as they are now.
+
+    Attributes:
+        seconds: From its start until it is decoded.
+        cpu_s: Core-seconds, both ends.
+        encode_s: Core-seconds of encoding alone.
+        wire_bytes: Bytes on the wire.
+        wire_rate: Bytes/s that its streams would reach.
+    """
+
+    seconds: float
+    cpu_s: float
+    encode_s: float
+    wire_bytes: float
+    wire_rate: float
+
+
+class World:
+    """One episode, running. Chance is over: what happens follows from the episode and the answers.
+
+    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. The world
+    stops at every question until it is answered:
+
+        world = World(episode, codecs)
+        while (question := world.next_question()) is not None:
+            world.answer(rule(question))
+
+    Args:
+        episode: What chance has decided.
+        codecs: The answers that a codec question can have.
+        dispatch: Rule that picks the next of the waiting; first come, first served when not given.
+    """
+
+    def __init__(self, episode: Episode, codecs: Sequence[Codec], dispatch: DispatchRule = first_come) -> None:
+        scenario = episode.scenario
+        self.episode = episode
+        self.codecs = tuple(codecs)
+        self.clock = simpy.Environment()
+        self.network = Network(self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores)
+        self.baselines = BaselineStore(scenario.host)
+        self.ledger = Ledger(scenario.cpu_price, scenario.late_price)
+        self.stages = Stages(episode, self.codecs)
+        self.averages = Averages(episode.nominal.tolist())
+        self.records: list[TransferRecord] = []
+        self.waiting: list[int] = []
+        self._dispatch = dispatch
+        self._free_slots = scenario.slots
+        self._open: deque[tuple[int, simpy.Event]] = deque()
+        self._rows = _Rows(episode)
+        self._setup_cpu_s = 0.0
+        self.clock.process(self._arrivals())
+
+    @property
+    def finished(self) -> bool:
+        """Whether every transfer has been recorded."""
+        return len(self.records) == len(self.episode)
+
+    @property
+    def cpu_s(self) -> float:
+        """Core-seconds used until now, both ends."""
+        return self._setup_cpu_s + self.network.cpu_s()
+
+    @property
+    def cost(self) -> float:
+        """Cost accrued until now, in seconds."""
+        return self.ledger.accrued(self.clock.now, self.cpu_s)
+
+    def next_question(self) -> CodecQuestion | None:
+        """Run until a transfer waits for an answer; None when all have moved.
+
+        All that happens at one moment happens before a question of that moment is put, so that the second of two
+        transfers that start together sees the first.
+        """
+        clock = self.clock
+        while not (self._open and clock.peek() > clock.now):
+            if clock.peek() == float("inf"):
+                return None
+            clock.step()
+        return self._question(self._open[0][0])
+
+    def answer(self, codec: int) -> None:
+        """Answer the question that was put last with the index of a codec."""
+        if not self._open:
+            raise RuntimeError("there is no open question; call next_question() first")
+        if not 0 <= codec < len(self.codecs):
+            raise ValueError(f"an answer must be an index of the {len(self.codecs)} codecs, got {codec}")
+        self._open.popleft()[1].succeed(codec)
+
+    def run(self, rule: CodecRule) -> None:
+        """Run to the end; ``rule`` answers every question."""
+        while (question := self.next_question()) is not None:
+            self.answer(rule(question))
+
+    def outlook(self, codec: int) -> Outlook:
+        """True prospects of the transfer whose question is open, under one answer; for oracles only."""
+        request = self._open[0][0]
+        path, size_bytes = self._rows.path[request], self._rows.size_bytes[request]
+        stage, lost_s = self._stage(request, codec)
+        capacity, rtt_s, loss, cross = self._link_now(path)
+        window, _, control = self._rows.limits[path]
+        startup, gain = self._opening(stage, path, size_bytes, others=0.0)
+        share = goodput_capacity(capacity, loss) * stage.streams / (stage.streams + cross)
+        cap = stage.streams * min(window / rtt_s, gain * loss_response(rtt_s, loss, control))
+        wire_rate = max(min(share, cap) / parallel_overhead(stage.streams, rtt_s), 1.0)
+        rate = min(wire_rate * stage.ratio, stage.encode * stage.cores_max, stage.decode)
+        return Outlook(
+            seconds=lost_s + startup + size_bytes / rate,
+            cpu_s=size_bytes * stage.cpu_per_byte + stage.setup_cpu_s,
+            encode_s=size_bytes / stage.encode,
+            wire_bytes=size_bytes / stage.ratio,
+            wire_rate=wire_rate,
+        )
+
+    def open_stakes(self) -> tuple[float, float]:
+        """Priority and seconds to the deadline of the transfer whose question is open."""
+        request = self._open[0][0]
+        return self._rows.priority[request], self._rows.deadline_s[request] - self.clock.now
+
+    def _arrivals(self) -> _Process:
+        requests = self.episode.requests
+        datasets = requests.dataset.tolist()
+        for request, at in enumerate(requests.arrival_s.tolist()):
+            if at > self.clock.now:
+                yield self.clock.timeout(at - self.clock.now)
+            now = self.clock.now
+            self.ledger.arrive(request, now, self._rows.priority[request], self._rows.deadline_s[request])
+            self.averages.request(datasets[request], now)
+            self.waiting.append(request)
+            self._fill_slots()
+
+    def _fill_slots(self) -> None:
+        while self._free_slots and self.waiting:
+            chosen = self._dispatch(DispatchQuestion(self.clock.now, tuple(self.waiting)))
+            self._free_slots -= 1
+            self.clock.process(self._transfer(self.waiting.pop(chosen)))
+
+    def _transfer(self, request: int) -> _Process:
+        """The life of one transfer, from its slot to its record."""
+        answered = self.clock.event()
+        self._open.append((request, answered))
+        number = yield answered
+        start_s = self.clock.now
+        stage, lost_s = self._stage(request, number)
+        if stage.is_delta:
+            self.baselines.use(self._rows.dataset[request])
+        elif lost_s:
+            self.baselines.drop(self._rows.dataset[request])
+        path = self._rows.path[request]
+        startup, gain = self._start(stage, path, self._rows.size_bytes[request])
+        self._setup_cpu_s += stage.setup_cpu_s
+        yield self.clock.timeout(startup + lost_s)
+        cpu_s = stage.setup_cpu_s
+        for part in self._rows.parts[request]:
+            if cpu_s > stage.setup_cpu_s:  # it broke; connect again and go on from the last acknowledged chunk
+                yield self.clock.timeout(_RECONNECT_ROUNDS * self._link_now(path)[1])
+            cpu_s += yield self.network.carry(
+                Flow(
+                    path=path,
+                    size_bytes=part,
+                    ratio=stage.ratio / parallel_overhead(stage.streams, self._link_now(path)[1]),
+                    streams=stage.streams,
+                    weight=stage.streams,
+                    loss_gain=gain,
+                    encode=stage.encode,
+                    cores_max=stage.cores_max,
+                    core_weight=1.0,
+                    decode=stage.decode,
+                    cpu_per_byte=stage.cpu_per_byte,
+                )
+            )
+        self._complete(request, self.codecs[number], stage, start_s, cpu_s)
+
+    def _stage(self, request: int, number: int) -> tuple[Stage, float]:
+        """How the payload would be encoded now: HDE sends a delta when there is a usable baseline.
+
+        Returns:
+            The stage, and the seconds lost when the receiver turns out to have lost the baseline.
+        """
+        if not self.codecs[number].keeps_baseline:
+            return self.stages.plain(request, number), 0.0
+        dataset, now = self._rows.dataset[request], self.clock.now
+        baseline = self.baselines.peek(dataset, now)
+        if baseline is None:
+            return self.stages.plain(request, number), 0.0
+        if self._rows.receiver_lost(dataset, baseline.taken_s, now):
+            return self.stages.plain(request, number), self._link_now(self._rows.path[request])[1]
+        return self.stages.delta(request, number, now - baseline.taken_s), 0.0
+
+    def _link_now(self, path: int) -> tuple[float, float, float, float]:
+        """True capacity, RTT, loss and cross streams of a path now."""
+        piece = bisect_right(self._rows.times, self.clock.now) - 1
+        return self._rows.links[piece][path]
+
+    def _start(self, stage: Stage, path: int, size_bytes: float) -> tuple[float, float]:
+        """Seconds that a transfer loses on top of its bytes, and what its finite streams gain over the loss response."""
+        tally = self.network.tally(path)
+        return self._opening(stage, path, size_bytes, tally.streams)
+
+    def _opening(self, stage: Stage, path: int, size_bytes: float, others: float) -> tuple[float, float]:
+        capacity, rtt_s, loss, cross = self._link_now(path)
+        window, queue, control = self._rows.limits[path]
+        streams, wire_bytes = stage.streams, size_bytes / stage.ratio
+        crowd = streams + others + cross
+        usable = max(goodput_capacity(capacity, loss), 1.0)
+        share = usable * streams / crowd
+        gain = 1.0
+        cap = streams * window / rtt_s
+        steady = loss_response(rtt_s, loss, control)
+        lost_s = 0.0
+        if steady < inf:
+            alone = usable / (streams + cross)
+            rate = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, window, queue / crowd, control)
+            gain = rate / steady
+            cap = min(cap, streams * rate)
+            if streams > 1:
+                lost_s += straggler_s(wire_bytes, streams, min(cap, share) / streams)
+        lost_s += startup_s(wire_bytes, streams, min(share, streams * window / rtt_s), rtt_s, window, control)
+        if cross > 0 and control != BBR:
+            lost_s += late_comer_delay_s(streams, cross, rtt_s, wire_bytes / min(share, cap))
+        return max(lost_s, 0.0), gain
+
+    def _complete(self, request: int, codec: Codec, stage: Stage, start_s: float, cpu_s: float) -> None:
+        now = self.clock.now
+        rows = self._rows
+        dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
+        record = TransferRecord(
+            request=request,
+            dataset=dataset,
+            kind=CLASS_NAMES[kind],
+            path=path,
+            codec=codec.name,
+            is_delta=stage.is_delta,
+            is_baseline=stage.is_baseline,
+            arrival_s=rows.arrival_s[request],
+            start_s=start_s,
+            end_s=now,
+            deadline_s=rows.deadline_s[request],
+            priority=rows.priority[request],
+            size_bytes=rows.size_bytes[request],
+            wire_bytes=rows.size_bytes[request] / stage.ratio,
+            streams=int(stage.streams),
+            cpu_s=cpu_s,
+        )
+        self.records.append(record)
+        self.ledger.complete(request, now)
+        if stage.is_baseline:
+            self.baselines.put(dataset, start_s, rows.size_bytes[request])
+        self.averages.complete(record, kind, rows.probe(now)[path][2])
+        self._free_slots += 1
+        self._fill_slots()
+
+    def _question(self, request: int) -> CodecQuestion:
+        now = self.clock.now
+        rows, averages = self._rows, self.averages
+        dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
+        baseline = self.baselines.peek(dataset, now)
+        age_s = now - baseline.taken_s if baseline is not None else 0.0
+        rtt_s, jitter_s, bandwidth, loss = rows.probe(now)[path]
+        tally = self.network.tally(path)
+        seen, interval_s = averages.history(dataset)
+        cores = self.episode.scenario.host.cores
+        return CodecQuestion(
+            request=request,
+            now_s=now,
+            hour=(self.episode.start_hour + now / 3600.0) % 24.0,
+            kind=kind,
+            size_bytes=rows.size_bytes[request],
+            entropy=rows.entropy[request],
+            sample_ratio=rows.sample_ratio[request],
+            repetition=rows.repetition[request],
+            priority=rows.priority[request],
+            slack_s=rows.deadline_s[request] - now,
+            waited_s=now - rows.arrival_s[request],
+            has_baseline=baseline is not None,
+            baseline_age_s=age_s,
+            deltas=baseline.deltas if baseline is not None else 0,
+            changed=self.stages.estimated_change(request, age_s) if baseline is not None else 1.0,
+            seen=seen - 1,
+            interval_s=interval_s,
+            delta_ratio=averages.delta_ratio(dataset, kind),
+            path=path,
+            link_type=rows.link_types[path],
+            capacity=rows.nominal[path],
+            rtt_s=rtt_s,
+            jitter_s=jitter_s,
+            bandwidth=bandwidth,
+            loss=loss,
+            window_bytes=rows.limits[path][0],
+            cores=cores,
+            cpu_load=1.0 - (rows.cores_free(now) - tally.cores) / cores,
+            memory_pressure=self.baselines.pressure,
+            running=int(tally.running),
+            waiting=len(self.waiting),
+            streams=int(tally.streams),
+            wire_backlog_bytes=tally.wire_bytes,
+            core_backlog_s=tally.core_s,
+            zstd_ratio=averages.zstd_ratio[kind],
+            hde_ratio=averages.hde_ratio[kind],
+            single_rate=averages.single_rate[path],
+            amst_rate=averages.amst_rate[path],
+            goodput_share=averages.goodput_share[path],
+        )
+
+
+class _Rows:
+    """The episode as plain lists: the clock meets one entry at a time, and lists hand out Python's own numbers."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.arrival_s: list[float] = episode.requests.arrival_s.tolist()
+        self.dataset: list[int] = episode.requests.dataset.tolist()
+        self.size_bytes: list[float] = episode.requests.size_bytes.tolist()
+        self.priority: list[float] = episode.requests.priority.tolist()
+        self.deadline_s: list[float] = episode.deadline_s.tolist()
+        self.path: list[int] = episode.path.tolist()
+        self.kind: list[int] = episode.payloads.kind.tolist()
+        self.entropy: list[float] = episode.payloads.entropy.tolist()
+        self.sample_ratio: list[float] = episode.payloads.sample_ratio.tolist()
+        self.repetition: list[float] = episode.payloads.repeated_share.tolist()
+        self.times: list[float] = episode.conditions.times.tolist()
+        self.links: list[list[tuple[float, float, float, float]]] = episode.conditions.links.tolist()
+        self.limits: list[tuple[float, float, int]] = [
+            (window, queue, int(control)) for window, queue, control in episode.path_limits.tolist()
+        ]
+        self.nominal: list[float] = episode.nominal.tolist()
+        self.link_types = [LINK_TYPES.index(spec.link_type) for spec in episode.scenario.paths]
+        self._cores: list[float] = episode.conditions.cores.tolist()
+        self._probes: list[list[tuple[float, float, float, float]]] = episode.probes.values.tolist()
+        self._probe_period_s = episode.probes.period_s
+        breaks = episode.faults.break_share.tolist()
+        self.parts: list[tuple[float, ...]] = [
+            (size,) if share != share else (size * share, size * (1 - share))
+            for size, share in zip(self.size_bytes, breaks, strict=True)
+        ]
+        self._losses = list(
+            zip(episode.faults.baseline_loss_s.tolist(), episode.faults.baseline_loss_dataset.tolist(), strict=True)
+        )
+
+    def probe(self, now_s: float) -> list[tuple[float, float, float, float]]:
+        """Last measurement of each path: RTT, jitter, available bandwidth, loss."""
+        return self._probes[min(int(now_s / self._probe_period_s), len(self._probes) - 1)]
+
+    def cores_free(self, now_s: float) -> float:
+        """Cores that other work leaves."""
+        return self._cores[bisect_right(self.times, now_s) - 1]
+
+    def receiver_lost(self, dataset: int, since_s: float, now_s: float) -> bool:
+        """Whether the receiver lost its baseline of a dataset in between."""
+        return any(lost == dataset and since_s < at <= now_s for at, lost in self._losses)
