@@ -17,7 +17,7 @@ class Policy(ABC):
 
     Attributes:
         name: The name in YAML, tables and TensorBoard.
-        needs_world: Whether it looks into the running world, as only an oracle may; then ``bind`` comes before ``act``.
+        needs_world: Whether it looks into the running world, as only an oracle may; ``bind`` hands it over.
     """
 
     name: str
@@ -78,7 +78,9 @@ def best_allowed(scores: npt.NDArray[np.floating[Any]], mask: Mask | None = None
     """
     if mask is not None:
         if not np.all(np.any(mask, axis=-1)):
-            raise ValueError("a mask must allow at least one action in every row, got a row without; ask only answerable questions")
+            raise ValueError(
+                "a mask must allow an action in every row, got a row without; ask only what has an answer"
+            )
         scores = np.where(mask, scores, -np.inf)
     best = np.argmax(scores, axis=-1)
     return int(best) if best.ndim == 0 else best.astype(np.int64)

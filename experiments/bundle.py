@@ -1,16 +1,16 @@
-"""A policy as three files that any runtime can read; the reader here refuses what is torn, altered or does not fit."""
+"""A policy as three files that any runtime can read; this reader refuses what is torn, altered or misfits."""
 
 import hashlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from experiments.graph_policy import GraphPolicy
 from experiments.parity import Parity, compare, read_parity
 from sim.errors import InputError
 
@@ -19,88 +19,8 @@ SCHEMA_VERSION: Final = 1
 
 POLICY_FILE, MANIFEST_FILE, PARITY_FILE = "policy.onnx", "manifest.json", "parity.parquet"
 
-ACTION_SIZES: Final = "action_sizes"
-"""Key in the graph's metadata: how many actions each part of an answer has, as JSON; ``[A]`` for a single choice."""
-
-FEATURE_NAMES: Final = "feature_names"
-"""Key in the graph's metadata: the features in the order of the input, as JSON."""
-
 SCORE_TOLERANCE: Final = 1e-4
-"""By how much a score may differ, relative and absolute, between two runtimes; float32 networks here differ by 1e-6."""
-
-
-class BundlePolicy:
-    """Answers from an ONNX graph on one thread, with buffers bound once; has the face of a ``Policy``.
-
-    Args:
-        graph: The graph, serialised.
-        source: The file it came from, for messages.
-        name: What the policy is called.
-
-    Raises:
-        InputError: If the bytes are not a graph with ``obs`` in and ``action`` and ``scores`` out.
-    """
-
-    needs_world: ClassVar[bool] = False
-
-    def __init__(self, graph: bytes, source: Path | str, name: str = "bundle") -> None:
-        self.name = name
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-            stored = self._session.get_modelmeta().custom_metadata_map
-            self.sizes: list[int] = [int(size) for size in json.loads(stored[ACTION_SIZES])]
-            self.features: int = int(self._session.get_inputs()[0].shape[1])
-            self.feature_names: list[str] | None = json.loads(stored[FEATURE_NAMES]) if FEATURE_NAMES in stored else None
-            self._bind(len(self._session.get_outputs()[0].shape) > 1)
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # the runtime's own errors share no base class
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(source, "", f"expected a policy graph (obs in, action and scores out): {reason}; export again") from error
-
-    def _bind(self, several_parts: bool) -> None:
-        parts = len(self.sizes)
-        self._observation = np.zeros((1, self.features), np.float32)
-        self._action = np.zeros((1, parts) if several_parts else (1,), np.int64)
-        self._scores = np.zeros((1, sum(self.sizes)), np.float32)
-        self._binding = self._session.io_binding()
-        bound = self._observation
-        self._binding.bind_input("obs", "cpu", 0, np.float32, bound.shape, bound.ctypes.data)
-        for name, buffer in (("action", self._action), ("scores", self._scores)):
-            self._binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
-
-    def act(self, observation: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None) -> Any:
-        """The action for one observation (F,): an int, or int64 (parts,); for a batch (N, F) one for each row.
-
-        Args:
-            observation: Features in the order of the manifest.
-            mask: True where an action is allowed, (A,) or (N, A), for policies with a single choice; None allows all.
-        """
-        if observation.ndim == 2:
-            actions, scores = self.run(observation)
-            return actions if mask is None else np.where(mask, scores, -np.inf).argmax(axis=1)
-        self._observation[0] = observation
-        self._session.run_with_iobinding(self._binding)
-        if mask is not None:
-            return int(np.where(mask, self._scores[0], -np.inf).argmax())
-        return int(self._action[0]) if self._action.ndim == 1 else self._action[0].copy()
-
-    def run(self, observations: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """Actions (n,) or (n, parts) and scores (n, A) of a batch (n, F)."""
-        actions, scores = self._session.run(["action", "scores"], {"obs": np.ascontiguousarray(observations, np.float32)})
-        return actions, scores
-
-    def reset(self) -> None:
-        """Nothing is remembered between decisions."""
-        return None
-
-    def bind(self, world: Any) -> None:
-        """The world is not needed."""
-        return None
+"""By how much a score may differ, relative and absolute, between two runtimes; in float32 1e-6 is common."""
 
 
 class BundleReport(NamedTuple):
@@ -136,7 +56,7 @@ class Latency(NamedTuple):
     p99_us: float
 
 
-def load_bundle(path: Path | str, features: Sequence[str] | None = None) -> BundlePolicy:
+def load_bundle(path: Path | str, features: Sequence[str] | None = None) -> GraphPolicy:
     """The policy of a bundle, after all of it was verified.
 
     Args:
@@ -144,13 +64,13 @@ def load_bundle(path: Path | str, features: Sequence[str] | None = None) -> Bund
         features: Names that the environment gives, in its order; None takes the bundle's word for it.
 
     Raises:
-        InputError: If a file is missing or altered, the schema or the order of features is another, or an answer is.
+        InputError: If a file is missing or altered, or schema, order of features or an answer is another.
     """
     return _open(Path(path), features)[0]
 
 
 def verify(path: Path | str, features: Sequence[str] | None = None) -> BundleReport:
-    """Check hashes, schema, order of features and every parity row, as ``load_bundle`` does, and say what was found.
+    """Check hashes, schema, order of features and every parity row, as ``load_bundle`` does, and report.
 
     Raises:
         InputError: As ``load_bundle``.
@@ -158,10 +78,10 @@ def verify(path: Path | str, features: Sequence[str] | None = None) -> BundleRep
     return _open(Path(path), features)[1]
 
 
-def measure_latency(policy: BundlePolicy, rows: npt.NDArray[np.float32], rounds: int = 5) -> Latency:
+def measure_latency(policy: GraphPolicy, rows: npt.NDArray[np.float32], rounds: int = 5) -> Latency:
     """Time single decisions on rows (n, F), one after the other, on this machine as it is.
 
-    Each round goes through all rows; the round with the least 99th percentile counts, because others' load only adds.
+    Each round goes through all rows; that with the least 99th percentile counts: others' load only adds.
     """
     for row in rows[:200]:
         policy.act(row)
@@ -188,25 +108,33 @@ def seal(manifest: dict[str, Any]) -> str:
     return digest(json.dumps(unsealed, sort_keys=True, separators=(",", ":")).encode())
 
 
-def _open(folder: Path, wanted: Sequence[str] | None) -> tuple[BundlePolicy, BundleReport]:
+def _open(folder: Path, wanted: Sequence[str] | None) -> tuple[GraphPolicy, BundleReport]:
     manifest = _manifest(folder / MANIFEST_FILE)
     contents = {name: _hashed(folder / name, manifest["sha256"]) for name in (POLICY_FILE, PARITY_FILE)}
     names = [feature["name"] for feature in manifest["features"]]
     _same_order(folder / MANIFEST_FILE, names, wanted, "the environment")
-    policy = BundlePolicy(contents[POLICY_FILE], folder / POLICY_FILE, str(manifest["provenance"].get("policy", "bundle")))
+    policy = GraphPolicy(
+        contents[POLICY_FILE], folder / POLICY_FILE, str(manifest["provenance"].get("policy", "bundle"))
+    )
     _same_order(folder / MANIFEST_FILE, names, policy.feature_names, POLICY_FILE)
     if policy.sizes != manifest["action_sizes"] or sum(policy.sizes) != len(manifest["actions"]):
-        problem = f"expected the {policy.sizes} of {POLICY_FILE}, got {manifest['action_sizes']}; export again"
+        problem = (
+            f"expected the {policy.sizes} of {POLICY_FILE}, got {manifest['action_sizes']}; export again"
+        )
         raise InputError(folder / MANIFEST_FILE, "action_sizes", problem)
     rows = read_parity(folder / PARITY_FILE, names, policy.sizes)
     actions, scores = policy.run(rows.observations)
     parity = compare(rows.actions, actions, scores, policy.sizes)
     if len(parity.wrong):
         row = parity.wrong[0]
-        problem = f"expected action {rows.actions[row]}, the graph gives {actions[row]} ({len(parity.wrong)} such rows)"
+        problem = f"expected action {rows.actions[row]}, got {actions[row]} ({len(parity.wrong)} such rows)"
         raise InputError(folder / PARITY_FILE, f"row {row}", f"{problem}; export again")
     if not np.allclose(scores, rows.scores, rtol=SCORE_TOLERANCE, atol=SCORE_TOLERANCE):
-        raise InputError(folder / PARITY_FILE, "", f"scores differ from the graph's by more than {SCORE_TOLERANCE:g}; export again")
+        raise InputError(
+            folder / PARITY_FILE,
+            "",
+            f"scores differ from the graph's by more than {SCORE_TOLERANCE:g}; export again",
+        )
     return policy, BundleReport(
         folder,
         tuple(names),
@@ -236,7 +164,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        problem = f"expected a bundle's manifest, found none ({error.strerror}); name the folder that an export wrote"
+        problem = f"expected a manifest, found none ({error.strerror}); name the folder that an export wrote"
         raise InputError(path, "", problem) from error
     except ValueError as error:
         raise InputError(path, "", f"expected JSON: {error}; export again") from error
@@ -249,7 +177,9 @@ def _manifest(path: Path) -> dict[str, Any]:
             problem = f"expected {kind.__name__}, got {type(manifest.get(key)).__name__}; export again"
             raise InputError(path, key, problem)
     if seal(manifest) != manifest["seal"]:
-        raise InputError(path, "seal", "the manifest was changed after the export; export again or restore it")
+        raise InputError(
+            path, "seal", "the manifest was changed after the export; export again or restore it"
+        )
     return manifest
 
 
@@ -257,7 +187,7 @@ def _hashed(path: Path, hashes: dict[str, Any]) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        problem = f"expected a file of the bundle, found none ({error.strerror}); export again or copy the whole folder"
+        problem = f"expected it in the bundle, found none ({error.strerror}); copy the whole folder"
         raise InputError(path, "", problem) from error
     if digest(content) != hashes.get(path.name):
         problem = f"expected sha256 {str(hashes.get(path.name))[:12]}…, got {digest(content)[:12]}…"
@@ -270,5 +200,11 @@ def _same_order(path: Path, names: list[str], wanted: Sequence[str] | None, owne
         return
     for place, (got, want) in enumerate(zip(names, wanted, strict=False)):
         if got != want:
-            raise InputError(path, f"features[{place}]", f"expected {want!r} as in {owner}, got {got!r}; export for these features")
-    raise InputError(path, "features", f"expected {len(wanted)} as in {owner}, got {len(names)}; export for these features")
+            raise InputError(
+                path,
+                f"features[{place}]",
+                f"expected {want!r} as in {owner}, got {got!r}; export for these features",
+            )
+    raise InputError(
+        path, "features", f"expected {len(wanted)} as in {owner}, got {len(names)}; export for these features"
+    )

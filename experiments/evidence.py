@@ -16,13 +16,21 @@ KINDS: Final = ("static", "rule", "supervised", "learner", "oracle", "search")
 SPLITS: Final = ("validation", "test", "held-out")
 EPISODE_KEYS: Final = ("policy", "kind", "training_seed", "scenario", "split", "episode")
 METRICS: Final = {
-    "cost_s": "s", "completion_cost_s": "s", "cpu_cost_s": "s", "late_cost_s": "s", "cpu_s": "s", "late_s": "s",
-    "completion_mean_s": "s", "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
+    "cost_s": "s", "completion_cost_s": "s", "cpu_cost_s": "s", "late_cost_s": "s",
+    "cpu_s": "s", "late_s": "s", "completion_mean_s": "s", "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
     "missed_share": "share", "wire_bytes": "bytes", "raw_bytes": "bytes", "makespan_s": "s",
     "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share", "act_us": "us",
 }  # fmt: skip
 """Figures of an episode, and their units."""
-DECISION_COLUMNS: Final = ("policy", "training_seed", "scenario", "episode", "step", "action", "oracle_action")
+DECISION_COLUMNS: Final = (
+    "policy",
+    "training_seed",
+    "scenario",
+    "episode",
+    "step",
+    "action",
+    "oracle_action",
+)
 CURVE_COLUMNS: Final = ("policy", "training_seed", "step", "validation_cost")
 
 
@@ -30,9 +38,11 @@ class Evidence(NamedTuple):
     """All that tables, figures and TensorBoard are made of.
 
     Attributes:
-        episodes: A row an episode and run of a policy: ``EPISODE_KEYS`` and ``METRICS``; training_seed -1 without training.
+        episodes: A row an episode and run of a policy: ``EPISODE_KEYS`` and ``METRICS``; training_seed is -1
+            without training.
         decisions: A row a decision: ``DECISION_COLUMNS``, actions by name or number; may be empty.
-        curves: A row a validation of a learner: ``CURVE_COLUMNS``, cost as a share of the best static one's; may be empty.
+        curves: A row a validation of a learner: ``CURVE_COLUMNS``, cost as a share of the best static one's;
+            may be empty.
     """
 
     episodes: pd.DataFrame
@@ -62,7 +72,7 @@ Cells = Mapping[tuple[str, str, str], Cell]
 
 
 def read_evidence(folder: Path) -> Evidence:
-    """The frames of a run's folder: ``episodes.parquet``, ``decisions.parquet`` and every ``curves.csv`` below it.
+    """The frames in a run's folder: ``episodes.parquet``, ``decisions.parquet`` and every ``curves.csv``.
 
     Raises:
         InputError: If there is no ``episodes.parquet``, or a file cannot be read or lacks a column.
@@ -85,10 +95,14 @@ def _read(path: Path, columns: Collection[str]) -> pd.DataFrame:
         raise InputError(path, "", "is missing; run `dwcp-gym evaluate` first") from error
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(path, "", f"expected a table, got: {reason}; evaluate again to write it anew") from error
+        raise InputError(
+            path, "", f"expected a table, got: {reason}; evaluate again to write it anew"
+        ) from error
     missing = [name for name in columns if name not in frame]
     if missing:
-        raise InputError(path, "", f"expected the columns {', '.join(missing)}, too; evaluate again to write them")
+        raise InputError(
+            path, "", f"expected the columns {', '.join(missing)}, too; evaluate again to write them"
+        )
     return frame
 
 
@@ -107,8 +121,8 @@ def cells(episodes: pd.DataFrame) -> dict[tuple[str, str, str], Cell]:
         seen = np.asarray(min(of_each_seed), dtype=np.int64)
         if len(of_each_seed) > 1 or len(np.unique(seen)) < len(seen):
             raise ValueError(
-                f"expected the same episodes from each training seed of {policy} on {scenario} ({split}), once each; "
-                "evaluate it again"
+                f"expected the same episodes from each training seed of {policy} on {scenario} ({split}), "
+                "once each; evaluate it again"
             )
         found[policy, scenario, split] = Cell(seen, rows)
     return dict(sorted(found.items(), key=lambda item: order[item[0][0]]))
@@ -120,17 +134,21 @@ def kinds(episodes: pd.DataFrame) -> dict[str, str]:
     Raises:
         ValueError: If a kind is unknown.
     """
-    found = {str(policy): str(kind) for policy, kind in zip(episodes["policy"], episodes["kind"], strict=True)}
+    found = {
+        str(policy): str(kind) for policy, kind in zip(episodes["policy"], episodes["kind"], strict=True)
+    }
     if unknown := set(found.values()) - set(KINDS):
-        raise ValueError(f"expected kinds of policy among {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"expected kinds of policy among {', '.join(KINDS)}, got {', '.join(sorted(unknown))}"
+        )
     return found
 
 
 def best_statics(episodes: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """The static policy of least mean cost in each scenario, and the split on which it was chosen.
 
-    That is validation where a scenario has it. A held-out scenario has none: there the best in hindsight is taken, which
-    no one could have chosen beforehand; a policy that beats it beats every constant.
+    That is validation where a scenario has it. A held-out scenario has none: there the best in hindsight is
+    taken, which no one could have chosen beforehand; a policy that beats it beats every constant.
     """
     statics = episodes[episodes["kind"] == "static"]
     means = statics.groupby(["scenario", "split", "policy"])["cost_s"].mean()
@@ -142,7 +160,7 @@ def best_statics(episodes: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 def cost_relative(run: pd.DataFrame, others: pd.DataFrame, reference: Mapping[str, str]) -> float:
-    """Cost of a run as a share of another policy's, by scenario on the episodes both have, then the geometric mean.
+    """Cost of a run as a share of another policy's on the episodes that both have, the mean over scenarios.
 
     Args:
         run: Episodes of one run of a policy, of one split.
@@ -158,4 +176,4 @@ def cost_relative(run: pd.DataFrame, others: pd.DataFrame, reference: Mapping[st
         theirs = same[same["episode"].isin(rows["episode"])]
         ours = rows[rows["episode"].isin(theirs["episode"])]
         ratios.append(ours["cost_s"].mean() / theirs["cost_s"].mean() if len(theirs) else np.nan)
-    return float(np.exp(np.mean(np.log(ratios)))) if ratios else float("nan")
+    return float(np.mean(ratios)) if ratios else float("nan")

@@ -8,11 +8,11 @@ from experiments.settings import Settings
 
 
 def _counted(value: Any) -> Any:
-    return (
-        tuple(range(value))
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 1000
-        else value
-    )
+    if not isinstance(value, int):
+        return value
+    if not 1 <= value <= 1000:
+        raise ValueError(f"expected a list of seeds, or how many from 1 to 1000, got {value}")
+    return tuple(range(value))
 
 
 def _each_once(seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Policies as ONNX graphs with one face: ``obs`` float32 (N, F) in, ``action`` int64 and ``scores`` float32 out."""
+"""Policies as ONNX graphs with one face: ``obs`` float32 (N, F) in, ``action`` and ``scores`` out."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from torch import nn
 
 from agents.supervised.ensemble import TREE_SHARE, Ensemble
 from agents.supervised.two_class import TwoClassNetwork
-from experiments.bundle import ACTION_SIZES
+from experiments.graph_policy import ACTION_SIZES
 from experiments.onnx_trees import TREE_OPSET, tree_node
 
 OPSET: Final = 18
@@ -29,12 +29,12 @@ def sb3_graph(model: PPO | DQN, vecnorm: VecNormalize | None = None) -> onnx.Mod
     """The deterministic policy of a Stable-Baselines3 model.
 
     Args:
-        model: PPO or DQN on one-dimensional Box observations, with Discrete or (PPO) MultiDiscrete actions; not changed.
-        vecnorm: The normaliser the model was trained behind, if any; becomes part of the graph, in float64 as it computes.
+        model: PPO or DQN on one-dimensional Box observations, with Discrete or (PPO) MultiDiscrete actions.
+        vecnorm: The normaliser that the model was trained behind; becomes part of the graph, in its float64.
 
     Returns:
-        ``scores`` are logits (PPO) or action values (DQN), (N, A), those of all parts of a MultiDiscrete side by side;
-        ``action`` is (N,), or (N, parts).
+        ``scores`` are logits (PPO) or action values (DQN), (N, A), those of all parts of a MultiDiscrete side
+        by side; ``action`` is (N,), or (N, parts).
 
     Raises:
         ValueError: If the model, its observations or its actions are of another kind.
@@ -43,13 +43,17 @@ def sb3_graph(model: PPO | DQN, vecnorm: VecNormalize | None = None) -> onnx.Mod
         raise ValueError(f"expected a PPO or DQN model, got {type(model).__name__}; others are not exported")
     observed, answered = model.observation_space, model.action_space
     if not isinstance(observed, spaces.Box) or len(observed.shape) != 1:
-        raise ValueError(f"expected one-dimensional Box observations, got {observed}; flatten them in the environment")
+        raise ValueError(
+            f"expected one-dimensional Box observations, got {observed}; flatten them in the environment"
+        )
     if isinstance(answered, spaces.Discrete):
         sizes = [int(answered.n)]
     elif isinstance(answered, spaces.MultiDiscrete):
         sizes = [int(size) for size in answered.nvec]
     else:
-        raise ValueError(f"expected Discrete or MultiDiscrete actions, got {answered}; others are not exported")
+        raise ValueError(
+            f"expected Discrete or MultiDiscrete actions, got {answered}; others are not exported"
+        )
     policy = _LearnerPolicy(model, vecnorm, sizes if isinstance(answered, spaces.MultiDiscrete) else None)
     proto = _export(policy, observed.shape[0], ["action", "scores"])
     return _finished(proto, sizes)
@@ -65,7 +69,9 @@ def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
     """
     if isinstance(selector, TwoClassNetwork):
         network = selector.network()
-        return _finished(_export(_Argmax(network), network.features, ["action", "scores"]), [selector.actions])
+        return _finished(
+            _export(_Argmax(network), network.features, ["action", "scores"]), [selector.actions]
+        )
     if not isinstance(selector, Ensemble):
         raise ValueError(f"expected an Ensemble or a TwoClassNetwork, got {type(selector).__name__}")
     booster, network = selector.parts()
@@ -101,28 +107,35 @@ def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
 class _Normalise(nn.Module):
     """``VecNormalize.normalize_obs`` with frozen statistics, in the same float64 arithmetic."""
 
+    mean: torch.Tensor
+    spread: torch.Tensor
+
     def __init__(self, vecnorm: VecNormalize) -> None:
         super().__init__()
         statistics = vecnorm.obs_rms
         if not isinstance(statistics, RunningMeanStd):
-            raise ValueError("expected VecNormalize of one Box observation, got a Dict; flatten it in the environment")
+            raise ValueError(
+                "expected VecNormalize of one Box observation, got a Dict; flatten it in the environment"
+            )
         self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
-        self.register_buffer("spread", torch.sqrt(torch.as_tensor(statistics.var, dtype=torch.float64) + vecnorm.epsilon))
-        self.clip = float(vecnorm.clip_obs)
+        self.register_buffer(
+            "spread", torch.sqrt(torch.as_tensor(statistics.var, dtype=torch.float64) + vecnorm.epsilon)
+        )
+        self.clip: float = float(vecnorm.clip_obs)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         return torch.clamp((obs.double() - self.mean) / self.spread, -self.clip, self.clip).float()
 
 
 class _LearnerPolicy(nn.Module):
-    """What ``model.predict(..., deterministic=True)`` computes, without the value network, samples and checks."""
+    """What ``model.predict(..., deterministic=True)`` computes, without value network, samples and checks."""
 
     def __init__(self, model: PPO | DQN, vecnorm: VecNormalize | None, parts: list[int] | None) -> None:
         super().__init__()
         policy: Any = model.policy
         self.normalise = _Normalise(vecnorm) if vecnorm is not None and vecnorm.norm_obs else nn.Identity()
         if isinstance(model, DQN):
-            layers = policy.q_net.features_extractor, policy.q_net.q_net
+            layers: tuple[nn.Module, ...] = policy.q_net.features_extractor, policy.q_net.q_net
         else:
             layers = policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net
         self.scores = nn.Sequential(*deepcopy(layers)).cpu()
@@ -167,11 +180,18 @@ def _export(module: nn.Module, features: int, outputs: list[str]) -> onnx.ModelP
 def _finished(proto: onnx.ModelProto, sizes: list[int]) -> onnx.ModelProto:
     """Without the stack traces that the exporter leaves in it (they carry local paths), named and checked."""
     graph = proto.graph
-    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for part in (
+        proto,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     del graph.value_info[:]
     helper.set_model_props(proto, {ACTION_SIZES: json.dumps(sizes)})
     onnx.checker.check_model(proto, full_check=True)
     return proto
-

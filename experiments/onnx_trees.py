@@ -9,10 +9,12 @@ import xgboost
 from onnx import helper, numpy_helper
 
 TREE_OPSET: Final = 5
-"""Of ``ai.onnx.ml``. ``TreeEnsemble`` replaces ``TreeEnsembleRegressor`` here: 1.7 instead of 4.4 MB for 138 172 nodes (measured)."""
+"""Of ``ai.onnx.ml``, where ``TreeEnsemble`` replaced ``TreeEnsembleRegressor``.
+
+Measured on 138 172 nodes: 1.7 instead of 4.4 MB, equally fast, and the same bits (onnxruntime 1.31)."""
 
 BRANCH_LESS_THAN: Final = 1
-"""XGBoost goes left where the feature is less than the split; the code of that comparison in ``TreeEnsemble``."""
+"""How ``TreeEnsemble`` codes that a row goes left where the feature is less than the split, as in XGBoost."""
 
 
 def tree_node(booster: xgboost.Booster, observation: str, margin: str) -> onnx.NodeProto:
@@ -30,12 +32,18 @@ def tree_node(booster: xgboost.Booster, observation: str, margin: str) -> onnx.N
     shape, model = learner["learner_model_param"], learner["gradient_booster"]["model"]
     objective = learner["objective"]["name"]
     if objective != "multi:softprob":
-        raise ValueError(f"trees must be trained with multi:softprob, got {objective}; other objectives are not exported")
+        raise ValueError(
+            f"trees must be trained with multi:softprob, got {objective}; other objectives are not exported"
+        )
     base = np.atleast_1d(json.loads(shape["base_score"]))
     if np.any(base != 0):
-        raise ValueError(f"trees must be trained with base_score 0, got {base.tolist()}; set it when training")
+        raise ValueError(
+            f"trees must be trained with base_score 0, got {base.tolist()}; set it when training"
+        )
     if any(any(tree["split_type"]) for tree in model["trees"]):
-        raise ValueError("trees must split on numbers, got categories; encode them as numbers before training")
+        raise ValueError(
+            "trees must split on numbers, got categories; encode them as numbers before training"
+        )
     table = _Table()
     for tree, action in zip(model["trees"], model["tree_info"], strict=True):
         table.add(tree, action)
@@ -78,7 +86,7 @@ class _Table:
         self.leaf_weights: list[float] = []
 
     def add(self, tree: dict[str, Any], action: int) -> None:
-        """Append one tree that counts for one action; a tree of a single leaf becomes a node with that leaf on both sides."""
+        """Append a tree that counts for one action; a single leaf gets a node with it on both sides."""
         left, right, value = tree["left_children"], tree["right_children"], tree["split_conditions"]
         is_leaf = [child == -1 for child in left]
         number: dict[int, int] = {}
@@ -100,7 +108,9 @@ class _Table:
                 sides = (number[low], is_leaf[low]), (number[high], is_leaf[high])
                 self._branch(tree["split_indices"][node], value[node], tree["default_left"][node], *sides)
 
-    def _branch(self, feature: int, split: float, missing_left: int, left: tuple[int, bool], right: tuple[int, bool]) -> None:
+    def _branch(
+        self, feature: int, split: float, missing_left: int, left: tuple[int, bool], right: tuple[int, bool]
+    ) -> None:
         self.features.append(feature)
         self.splits.append(split)
         self.missing_left.append(missing_left)

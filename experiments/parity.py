@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 from sim.errors import InputError
 
 TIE_STEPS: Final = 1
-"""Float32 steps by which two scores may differ and still be a tie."""
+"""Float32 steps, at the larger of the scores and 1, by which two scores may differ and still be a tie.
+
+PPO takes the best of softmax probabilities, which lose what is below a step at 1. Measured, torch 2.13 with
+onnxruntime 1.31: of 24 networks with values from 0.01 to 5000 on 100 000 rows each, one row flipped, by 0.12 steps."""
 
 ACTION, SCORE = "action:", "score:"
 """What the names of the columns of expected actions and scores begin with; no feature's name may."""
@@ -43,7 +46,10 @@ class Parity(NamedTuple):
 
 
 def compare(
-    expected: npt.NDArray[np.int64], actions: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], sizes: Sequence[int]
+    expected: npt.NDArray[np.int64],
+    actions: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float32],
+    sizes: Sequence[int],
 ) -> Parity:
     """Compare actions row by row.
 
@@ -69,7 +75,7 @@ def compare(
 
 
 def write_parity(path: Path, rows: ParityRows, features: Sequence[str]) -> None:
-    """Write the rows as Parquet: a column a feature, then a column a part of the action, then a column a score."""
+    """Write the rows as Parquet: a column for each feature, each part of the action and each score."""
     actions = rows.actions.reshape(len(rows.actions), -1)
     columns: dict[str, npt.NDArray[Any]] = {name: rows.observations[:, i] for i, name in enumerate(features)}
     columns |= {f"{ACTION}{i}": actions[:, i] for i in range(actions.shape[1])}
@@ -81,15 +87,21 @@ def read_parity(path: Path, features: Sequence[str], sizes: Sequence[int]) -> Pa
     """Read what ``write_parity`` wrote.
 
     Raises:
-        InputError: If the file is torn or its columns are not those of these features and actions, in this order.
+        InputError: If the file is torn or its columns are not those of these features and actions.
     """
     try:
         table = pq.read_table(path)
         found = table.column_names
         columns = [table.column(i).to_numpy() for i in range(table.num_columns)]
     except (OSError, pa.ArrowException) as error:
-        raise InputError(path, "", "expected a Parquet file of parity rows, got a torn or foreign file; export again") from error
-    wanted = [*features, *(f"{ACTION}{i}" for i in range(len(sizes))), *(f"{SCORE}{i}" for i in range(sum(sizes)))]
+        raise InputError(
+            path, "", "expected a Parquet file of parity rows, got a torn or foreign file; export again"
+        ) from error
+    wanted = [
+        *features,
+        *(f"{ACTION}{i}" for i in range(len(sizes))),
+        *(f"{SCORE}{i}" for i in range(sum(sizes))),
+    ]
     for place, (want, got) in enumerate(zip(wanted, found, strict=False)):
         if want != got:
             raise InputError(path, f"column {place}", f"expected {want!r}, got {got!r}; export again")

@@ -1,43 +1,40 @@
-"""The report of a run: the question, the table, who won where in plain sentences, figures, and what it does not show."""
+"""The report of a run: question, answer in plain sentences, tables, figures, and what it does not show."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from experiments.figures import draw
+from experiments.evidence import Evidence, kinds
 from experiments.files import write_text
-from experiments.summary import HeadlineRow, Summary, headline_table, kinds, rows_of
+from experiments.gallery import draw
+from experiments.headline import HeadlineRow, headline_table
+from experiments.sections import Model, cost_parts, headline, headroom, imitation, setup, speed
+from experiments.summary import ALL, Summary
 
 REPORT_FILE: Final = "report.md"
-COST_PARTS: Final = (
-    ("cost_s", "cost, s", 1.0), ("completion_cost_s", "of it waiting, s", 1.0), ("cpu_cost_s", "of it CPU, s", 1.0),
-    ("late_cost_s", "of it lateness, s", 1.0), ("completion_mean_s", "mean, s", 1.0), ("completion_p95_s", "p95, s", 1.0),
-    ("completion_p99_s", "p99, s", 1.0), ("missed_share", "missed, %", 0.01), ("goodput_mbps", "goodput, Mbit/s", 1.0),
-    ("wire_bytes", "wire, MB", 1e6), ("cpu_s", "CPU, s", 1.0), ("jain", "Jain", 1.0),
-)  # fmt: skip
-"""Metric, title of its column, and what its value is divided by there."""
+CAPTIONS: Final = {
+    "learning_curves": "Validation cost of the learners against training steps, beside policies that do not learn",
+    "cost_by_scenario": "Cost of every policy in every scenario, in percent of the best static one, with intervals",
+    "cost_held_out": "The same on scenarios that no policy was trained on",
+    "confusion": "What each policy answers where the one-step oracle answers this or that",
+    "headroom": "Best static policy, best answers found, and the policies between them, by scenario",
+    "timeline": "One episode: who was sent when, with which codec, on which capacity",
+}
 LIMITS: Final = (
-    "Costs are simulated seconds. Codecs and transport are fitted to measurements, whose errors the documentation states; a "
-    "real site differs.",
-    "Intervals cover training seeds and episodes, not the choice of scenarios: they say nothing about a network unlike these.",
-    "The best answers found come from a local search, so the true optimum lies at or below them and the headroom at or above "
-    "what is stated.",
-    "The one-step oracle knows true ratios and rates but neither queues nor later deltas; agreeing with it is not the aim, "
-    "and a lower cost than its is possible.",
-    "No correction is made for the number of comparisons: of twenty intervals of 95 %, one may exclude zero by chance.",
+    "Costs are simulated seconds. Codecs and transport are fitted to measurements, whose errors the "
+    "documentation states; a real site differs.",
+    "Intervals cover training seeds and episodes, not the choice of scenarios: they say nothing about a "
+    "network unlike these.",
+    "The best answers found come from a local search: the optimum costs as much or less, and the true "
+    "headroom is as large or larger.",
+    "The one-step oracle knows true ratios and rates but neither queues nor later deltas; agreeing with it "
+    "is "
+    "not the aim, and a lower cost than its is possible.",
+    "No correction is made for the number of comparisons: of twenty intervals of 95 %, one may exclude zero "
+    "by chance.",
 )
-
-
-class Model(NamedTuple):
-    """An exported policy: size of its file in bytes and time of one decision in seconds, at the median and at p99."""
-
-    policy: str
-    size_bytes: int
-    p50_s: float
-    p99_s: float
 
 
 class Extras(NamedTuple):
@@ -51,50 +48,44 @@ class Extras(NamedTuple):
         models: Exported policies.
     """
 
-    question: str = "How much does a learned codec policy gain on these networks, over what, and how sure are we?"
+    question: str = (
+        "How much does a learned codec policy gain on these networks, over what, and how sure are we?"
+    )
     config: str = ""
     versions: Mapping[str, str] = {}
     timeline: Path | None = None
     models: Sequence[Model] = ()
 
 
-def write_report(
-    folder: Path,
-    episodes: pd.DataFrame,
-    decisions: pd.DataFrame,
-    curves: pd.DataFrame,
-    summary: Summary,
-    extras: Extras = Extras(),
-) -> Path:
-    """Draw the figures into ``folder/figures`` and write ``folder/report.md``; the same input gives the same bytes.
+def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Extras | None = None) -> Path:
+    """Draw ``folder/figures`` and write ``folder/report.md``; the same input gives the same bytes.
 
     Args:
         folder: The run's folder.
-        episodes: Rows of ``episodes.parquet``.
-        decisions: Rows of ``decisions.parquet``.
-        curves: Rows of all ``curves.csv``, none when nothing was trained.
+        evidence: Frames of the run.
         summary: What ``build_summary`` made of the same frames.
         extras: What stands beside the numbers.
 
     Raises:
         InputError: If the folder cannot be written.
     """
-    figures = draw(folder / "figures", episodes, decisions, curves, summary)
+    extras = extras or Extras()
+    figures = draw(folder / "figures", evidence, summary)
+    kind = kinds(evidence.episodes)
     sections = (
-        _head(extras.question),
-        _verdicts(summary, episodes),
-        _headline(summary),
-        _headroom(summary),
+        ["# What the policies cost", "", f"**{extras.question}**"],
+        _verdicts(summary, kind),
+        headline(summary),
+        headroom(summary, kind),
         _figures(folder, figures, extras.timeline),
-        _cost_parts(summary),
-        _imitation(summary),
-        _speed(episodes, extras.models),
-        _setup(episodes, extras),
+        cost_parts(summary, kind),
+        imitation(summary),
+        speed(summary, extras.models),
+        setup(evidence, extras.versions, extras.config),
         ["## Limits", "", *(f"* {limit}" for limit in LIMITS)],
     )
-    lines = [line for section in sections if section for line in (*section, "")]
     path = folder / REPORT_FILE
-    write_text(path, "\n".join(lines))
+    write_text(path, "\n".join(line for section in sections if section for line in (*section, "")))
     return path
 
 
@@ -103,8 +94,8 @@ def sentence(row: HeadlineRow) -> str:
 
     >>> sentence(HeadlineRow("ppo", "wan", "test", 87.7, 85.3, 90.2, "zstd"))
     'ppo costs 12.3 % (9.8 to 14.7) less than zstd, the best static policy, on wan.'
-    >>> sentence(HeadlineRow("ppo", "metro", "test", 101.0, 98.6, 103.1, "hde"))
-    'ppo costs 1.0 % more than hde, the best static policy, on metro; the interval (-1.4 to 3.1) includes zero.'
+    >>> sentence(HeadlineRow("ppo", "lan", "test", 101.0, 98.6, 103.1, "hde"))
+    'ppo costs 1.0 % more than hde, the best static policy, on lan; the interval (-1.4 to 3.1) includes zero.'
     """
     gain = 100 - row.percent
     word = "less" if gain > 0 else "more"
@@ -114,23 +105,67 @@ def sentence(row: HeadlineRow) -> str:
     low, high = (100 - row.high, 100 - row.low) if gain > 0 else (row.low - 100, row.high - 100)
     if low > 0:
         return f"{row.policy} costs {abs(gain):.1f} % ({low:.1f} to {high:.1f}) {rest}."
-    return f"{row.policy} costs {abs(gain):.1f} % {rest}; the interval ({low:.1f} to {high:.1f}) includes zero."
+    return (
+        f"{row.policy} costs {abs(gain):.1f} % {rest}; the interval ({low:.1f} to {high:.1f}) includes zero."
+    )
 
 
 def tally(rows: Sequence[HeadlineRow]) -> str:
     """How often one policy beats the best static one, counted over scenarios.
 
-    >>> rows = [HeadlineRow("dqn", name, "test", p, p - 2, p + 2, "zstd") for name, p in (("a", 90), ("b", 99), ("c", 110))]
-    >>> tally(rows)
-    '**dqn** costs less than the best static policy in 1 of 3 scenarios (a), more in 1 (c); in 1 the interval includes zero (b).'
+    >>> percents = {"a": 90.0, "b": 99.0, "c": 110.0}
+    >>> tally([HeadlineRow("dqn", name, "test", p, p - 2, p + 2, "zstd") for name, p in percents.items()])
+    '**dqn** costs less than the best static policy in 1 of 3 scenarios (a), more in 1 (c); in 1 the interval
+    includes zero (b).'
     """
     less = [row.scenario for row in rows if row.high < 100]
     more = [row.scenario for row in rows if row.low > 100]
     open_ = [row.scenario for row in rows if row.scenario not in {*less, *more}]
-    text = f"**{rows[0].policy}** costs less than the best static policy in {len(less)} of {len(rows)} scenarios{_names(less)}"
-    text += f", more in {len(more)}{_names(more)}"
+    text = (
+        f"**{rows[0].policy}** costs less than the best static policy in {len(less)} of {len(rows)} scenarios"
+    )
+    text += f"{_names(less)}, more in {len(more)}{_names(more)}"
     return text + (f"; in {len(open_)} the interval includes zero{_names(open_)}." if open_ else ".")
 
 
 def _names(names: Sequence[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
+
+
+def _verdicts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
+    """The answer: a count for each policy that chooses, and a sentence a scenario for each learner."""
+    lines = headline_table(summary)
+    text = ["## Answer", ""]
+    for split, where in (("test", ""), ("held-out", " Held out, never trained on:")):
+        own = [line for line in lines if line.split == split and line.scenario != ALL]
+        for policy in dict.fromkeys(
+            line.policy for line in own if kind[line.policy] not in ("static", "search")
+        ):
+            rows = [line for line in own if line.policy == policy]
+            text += [f"*{where} {tally(rows)}{_against_the_others(summary, policy, split)}"]
+            if kind[policy] == "learner":
+                text += [f"  * {sentence(row)}" for row in rows]
+    return text
+
+
+def _against_the_others(summary: Summary, policy: str, split: str) -> str:
+    """The same count against the oracle and the ensemble, in short."""
+    parts = []
+    for other in ("one_step_oracle", "ensemble"):
+        pairs = [
+            pair for pair in summary["paired"]
+            if (pair["policy"], pair["against"], pair["split"]) == (policy, other, split) and pair["scenario"] != ALL
+        ]  # fmt: skip
+        if pairs:
+            less = sum(pair.get("high", np.nan) < 0 for pair in pairs)
+            more = sum(pair.get("low", np.nan) > 0 for pair in pairs)
+            parts.append(f"less than {other} in {less} and more in {more} of {len(pairs)}")
+    return f" Counted likewise, {'; '.join(parts)}." if parts else ""
+
+
+def _figures(folder: Path, figures: Mapping[str, Path], timeline: Path | None) -> list[str]:
+    shown = {**figures, **({"timeline": timeline} if timeline else {})}
+    lines = ["## Figures", ""]
+    for name, path in shown.items():
+        lines += [f"![{CAPTIONS[name]}]({path.relative_to(folder).as_posix()})", ""]
+    return lines[:-1]

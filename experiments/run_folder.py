@@ -163,6 +163,8 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes in."""
         if self._lock is not None:
+            if os.name == "posix":
+                fcntl.flock(self._lock, fcntl.LOCK_UN)  # a forked worker may hold a copy of the open file
             self._lock.close()
             self._lock = None
 

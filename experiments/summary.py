@@ -1,15 +1,12 @@
-"""The tidy summary of a run: every figure with its interval, and every policy set against the ones to beat."""
+"""The tidy summary of a run: every figure with its interval, every policy set against those to beat."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
-from experiments.agreement import class_scores, confusion, majority_baseline
+from experiments.agreement import accuracy, class_scores, confusion, majority_baseline
 from experiments.evidence import METRICS, Cells, best_statics, cells
 from experiments.resampling import Estimate, Resampling
 from experiments.stats import (
@@ -28,35 +25,21 @@ ALL: Final = "all"
 """In place of a scenario: over all of them, each counting alike."""
 AGAINST: Final = (BEST_STATIC, "one_step_oracle", "ensemble")
 LITTLE: Final = 0.03
-"""A static policy within this share of the best answers found leaves nothing to learn (issue: decision-relevant scenarios)."""
-SCENARIOS_ABREAST: Final = 7
-"""Columns that fit beside the names of policies in 120 characters."""
-
+"""A static policy that costs at most this share more than the best answers found leaves nothing to learn."""
 Summary = dict[str, list[dict[str, Any]]]
 """What ``summary.json`` holds: ``rows`` and ``paired``."""
 
 
 class Chance(NamedTuple):
-    """Resampling that gives each comparison chance of its own: one policy more changes no interval of the others."""
+    """Resampling with chance of its own for each comparison: a policy more changes no interval of the others."""
 
     seed: int
     level: float
     resamples: int
 
     def resampling(self, *names: str) -> Resampling:
+        """Resampling for the comparison of these names."""
         return Resampling(stream(self.seed, "/".join(names)), self.level, self.resamples)
-
-
-class HeadlineRow(NamedTuple):
-    """Cost of a policy in percent of the best static policy's, with its interval; NaN ends where there is none."""
-
-    policy: str
-    scenario: str
-    split: str
-    percent: float
-    low: float
-    high: float
-    best_static: str
 
 
 def build_summary(
@@ -70,14 +53,15 @@ def build_summary(
 ) -> Summary:
     """Figures, comparisons, headroom and agreement of a run, as ``summary.json`` holds them.
 
-    ``rows`` have policy, scenario, split, metric, value, low, high, unit. Beside the metrics of an episode (means, so
-    that the parts of a cost add up to it) they hold ``cost_iqm_s``, the interquartile mean; ``best_static``, the
-    validation cost of the static policy that is chosen in a scenario; ``searched_cost_s``, the cost on the episodes that
-    ``best_found`` has; ``headroom``, the share of the best static cost that ``best_found`` saves; ``nothing_to_learn``,
-    1 where that is within 3 %; ``headroom_won``, the share of it that a policy wins; and of decisions that the one-step
-    oracle made, too: ``majority`` (accuracy of its most frequent answer), ``f1/<action>`` and ``f1_macro``.
-    ``paired`` have policy, against, scenario, split, metric, difference (a share, negative is cheaper), low, high,
-    probability_of_improvement, on the episodes that both have. What is not known is left out.
+    ``rows`` have policy, scenario, split, metric, value, low, high, unit. Beside the metrics of an episode
+    (means, so that the parts of a cost add up to it) they hold ``cost_iqm_s``, the interquartile mean;
+    ``best_static``, the validation cost of the static policy that is chosen in a scenario;
+    ``searched_cost_s``, the cost on the episodes that ``best_found`` has; ``headroom``, the share of the best static cost that ``best_found``
+    saves; ``nothing_to_learn``, 1 where that is within 3 %; ``headroom_won``, the share of it that a policy
+    wins; and of decisions that the one-step oracle made, too: ``accuracy``, ``majority`` (accuracy of its most
+    frequent answer), ``f1/<action>`` and ``f1_macro``.
+    ``paired`` have policy, against, scenario, split, metric, difference (a share, negative is cheaper), low,
+    high, probability_of_improvement, on the episodes that both have. What is not known is left out.
 
     Args:
         episodes: Rows of ``episodes.parquet``.
@@ -88,7 +72,8 @@ def build_summary(
         resamples: How often scores are drawn anew.
 
     Raises:
-        ValueError: If a policy was not run on the same episodes with each of its training seeds, or a kind is unknown.
+        ValueError: If a policy was not run on the same episodes with each of its training seeds, or a kind is
+        unknown.
     """
     chance = Chance(int(rng.integers(2**63)), level, resamples)
     board = cells(episodes)
@@ -105,69 +90,20 @@ def build_summary(
     }
 
 
-def headline_table(summary: Summary) -> list[HeadlineRow]:
-    """Cost of every policy in every scenario beside the best static policy there, which stands at 100 % itself.
-
-    Ordered by split, policies from the cheapest overall, the line over all scenarios first.
-    """
-    names = {row["scenario"]: row["policy"] for row in summary["rows"] if row["metric"] == BEST_STATIC}
-    lines = [
-        HeadlineRow(
-            pair["policy"], pair["scenario"], pair["split"],
-            *(100 * (1 + pair.get(key, np.nan)) for key in ("difference", "low", "high")), names.get(pair["scenario"], BEST_STATIC),
-        )
-        for pair in summary["paired"]
-        if pair["against"] == BEST_STATIC and pair["metric"] == "cost_s"
-    ]  # fmt: skip
-    beside = {(line.scenario, line.split): line.best_static for line in lines if line.scenario != ALL}
-    lines += [HeadlineRow(name, *place, 100.0, 100.0, 100.0, name) for place, name in beside.items()]
-    overall = {(line.policy, line.split): line.percent for line in lines if line.scenario == ALL}
-    scenarios = [ALL, *dict.fromkeys(names)]
-    return sorted(
-        lines,
-        key=lambda line: (line.split != "test", overall.get((line.policy, line.split), np.inf), line.policy, scenarios.index(line.scenario)),
-    )  # fmt: skip
-
-
-def headline_renderables(lines: Sequence[HeadlineRow]) -> list[Table]:
-    """The headline as tables for the terminal: policies downwards, as many scenarios abreast as 120 characters hold."""
-    tables = []
-    for split in dict.fromkeys(line.split for line in lines):
-        own = {(line.policy, line.scenario): line for line in lines if line.split == split}
-        scenarios = sorted({key[1]: None for key in own}, key=lambda name: name != ALL)
-        policies = list(dict.fromkeys(key[0] for key in own))
-        for start in range(0, len(scenarios), SCENARIOS_ABREAST):
-            abreast = scenarios[start : start + SCENARIOS_ABREAST]
-            title = f"Cost on {split} episodes, % of the best static policy (95 % interval)"
-            table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-            table.add_column("policy\n100 % =", no_wrap=True)
-            for scenario in abreast:
-                best = next(line.best_static for line in own.values() if line.scenario == scenario)
-                table.add_column(f"{scenario}\n{'' if scenario == ALL else best}", justify="right")
-            for policy in policies:
-                table.add_row(policy, *(_cell(own.get((policy, scenario))) for scenario in abreast))
-            tables.append(table)
-    return tables
-
-
-def _cell(line: HeadlineRow | None) -> Text:
-    if line is None:
-        return Text("–", style="dim")
-    style = "green" if line.high < 100 else "red" if line.low > 100 else ""
-    text = Text(f"{line.percent:.1f}", style=style)
-    if line.high > line.low:
-        digits = 0 if line.high >= 200 else 1
-        text.append(f"\n{line.low:.{digits}f}–{line.high:.{digits}f}", style="dim")
-    return text
-
-
 def _known(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value == value}
 
 
 def _row(place: tuple[str, str, str], metric: str, estimate: Estimate, unit: str) -> dict[str, Any]:
     policy, scenario, split = place
-    return {"policy": policy, "scenario": scenario, "split": split, "metric": metric, **estimate._asdict(), "unit": unit}
+    return {
+        "policy": policy,
+        "scenario": scenario,
+        "split": split,
+        "metric": metric,
+        **estimate._asdict(),
+        "unit": unit,
+    }
 
 
 def _figure(value: float) -> Estimate:
@@ -262,6 +198,7 @@ def _agreement_rows(episodes: pd.DataFrame, decisions: pd.DataFrame) -> Iterator
     for policy, scenario, split, counts, classes in confusions(episodes, decisions):
         place = (policy, scenario, split)
         scores = class_scores(counts)
+        yield _row(place, "accuracy", _figure(accuracy(counts)), "share")
         yield _row(place, "majority", _figure(majority_baseline(counts)), "share")
         yield _row(place, "f1_macro", _figure(scores.f1[scores.support > 0].mean()), "share")
         for name, score, support in zip(classes, scores.f1, scores.support, strict=True):

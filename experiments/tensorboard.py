@@ -1,15 +1,15 @@
 """TensorBoard runs in which every policy, learner or not, writes the same tags, so that they overlay.
 
-The events are written straight to a file of a fixed name with a fixed clock: the same results give the same bytes.
-Torch's ``SummaryWriter`` cannot do that, for it puts the time of day into the name of the file and its first event.
+The events are written straight to a file of a fixed name, under a fixed clock: the same results give the same
+bytes. Torch's ``SummaryWriter`` puts the time of day into the name of its file and into the first event.
 """
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import pandas as pd
-from matplotlib.image import imread
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -27,10 +27,15 @@ from experiments.files import write_whole
 EVENT_FILE: Final = "events.out.tfevents.0000000000.dwcp-gym"
 """Sorts before the events that a learner writes while it trains, so that TensorBoard reads both."""
 CLOCK_START: Final = 946684800.0
-"""2000-01-01T00:00Z, in seconds: event times count steps from here and say nothing about when a run was made."""
+"""2000-01-01T00:00Z, in seconds: event times count steps from here and do not say when a run was made."""
 SPLIT_GROUPS: Final = {"validation": "eval", "test": "test", "held-out": "held-out"}
 CURVE_TAGS: Final = {"validation_cost": "eval/cost_relative", "train_return": "train/return"}
-HPARAM_METRICS: Final = ("test/cost_relative", "test/regret_to_oracle", "test/goodput_mbps", "eval/cost_relative")
+HPARAM_METRICS: Final = (
+    "test/cost_relative",
+    "test/regret_to_oracle",
+    "test/goodput_mbps",
+    "eval/cost_relative",
+)
 
 Setting = str | int | float | bool
 
@@ -54,39 +59,45 @@ def write_tensorboard(
 ) -> list[Path]:
     """Write one run for every policy and training seed, and return their folders.
 
-    A learner's validation curve comes by step; a policy that does not learn writes its one figure at step 0 and at
-    the last step of the longest curve, which draws it as a level line. The group of a tag says which episodes stand
-    behind it: ``eval`` validation, ``test``, ``held-out``. Costs relative to the best static policy are 1 at par.
+    A learner's validation curve comes by step; a policy that does not learn writes its one figure at step 0
+    and at the last step of the longest curve, which draws it as a level line. The group of a tag says which
+    episodes stand behind it: ``eval`` validation, ``test``, ``held-out``. Costs relative to the best static
+    policy are 1 at par.
 
     Args:
         folder: TensorBoard's ``--logdir``; event files of other names in it are left alone.
-        evidence: Frames of the run; a column of the curves whose name holds a slash is written under that name.
+        evidence: Frames of the run; a column of the curves with a slash in its name is written under that
+            name.
         settings: Hyper-parameters of each policy that has any, for the HParams table.
         config: The resolved experiment config, shown as text in every run.
         figures: PNG files, shown as images in the run ``report``.
     """
     episodes, curves = evidence.episodes, evidence.curves
     last_step = int(curves["step"].max()) if len(curves) else 1
-    names = sorted({name for policy in settings.values() for name in policy})
-    values = {run: _final_values(rows, episodes) for run, rows in episodes.groupby(["policy", "training_seed"])}
-    metrics = [tag for tag in HPARAM_METRICS if any(tag in tags for tags in values.values())]
+    hparam_names = sorted({name for own in settings.values() for name in own})
+    runs = {
+        (str(rows["policy"].iloc[0]), int(rows["training_seed"].iloc[0])): rows
+        for _, rows in episodes.groupby(["policy", "training_seed"])
+    }
     folders = []
-    for (policy, seed), tags in values.items():
-        kind = episodes.loc[episodes["policy"] == policy, "kind"].iloc[0]
-        curve = curves[(curves["policy"] == policy) & (curves["training_seed"] == seed)] if len(curves) else curves
+    for (policy, seed), rows in runs.items():
+        name = run_name(policy, seed)
+        identity = {"policy": policy, "kind": str(rows["kind"].iloc[0]), "seed": seed}
+        of_policy = curves[curves["policy"] == policy]
+        curve = of_policy[of_policy["training_seed"] == seed]
+        values = _final_values(rows, episodes)
+        if len(curve):
+            values = {tag: value for tag, value in values.items() if tag not in CURVE_TAGS.values()}
         events = [
-            _event(0, [_layout()]),
-            _event(0, _hparams(run_name(policy, seed), {"policy": policy, "kind": kind, "seed": int(seed)},
-                               settings.get(policy, {}), names, metrics)),
-            _event(0, [_text("config", f"```yaml\n{config}\n```")]),
+            _event(0, [_layout(), _text("config", f"```yaml\n{config}\n```")]),
+            _event(0, _hparams(name, {**identity, **settings.get(policy, {})}, [*identity, *hparam_names])),
             *_curve_events(curve),
-        ]  # fmt: skip
-        tags = {tag: value for tag, value in tags.items() if len(curve) == 0 or tag not in CURVE_TAGS.values()}
-        for step in (last_step,) if len(curve) else (0, last_step):
-            events.append(_event(step, _scalars(tags)))
-        if len(curve) and seed == curves.loc[curves["policy"] == policy, "training_seed"].min():
-            events += _band_events(curves[curves["policy"] == policy])
-        folders.append(_write(folder / run_name(policy, seed), events))
+            *([] if len(curve) else [_event(0, _scalars(values))]),
+            _event(last_step, _scalars(values)),
+        ]
+        if len(curve) and seed == of_policy["training_seed"].min():
+            events += _band_events(of_policy)
+        folders.append(_write(folder / name, events))
     if figures:
         folders.append(_write(folder / "report", [_event(0, [_image(path) for path in figures])]))
     return folders
@@ -96,9 +107,11 @@ def _final_values(run: pd.DataFrame, episodes: pd.DataFrame) -> dict[str, float]
     """Figures of one run by tag; a cost is compared on the episodes that both policies have."""
     values: dict[str, float] = {}
     statics = {scenario: name for scenario, (name, _) in best_statics(episodes).items()}
-    for split, rows in run.groupby("split"):
-        group = SPLIT_GROUPS[str(split)]
+    for split, group in SPLIT_GROUPS.items():
+        rows = run[run["split"] == split]
         same_split = episodes[episodes["split"] == split]
+        if rows.empty:
+            continue
         oracle = {str(scenario): "one_step_oracle" for scenario in rows["scenario"].unique()}
         values[f"{group}/cost_relative"] = cost_relative(rows, same_split, statics)
         values[f"{group}/regret_to_oracle"] = cost_relative(rows, same_split, oracle) - 1.0
@@ -121,7 +134,11 @@ def _curve_events(curve: pd.DataFrame) -> list[Event]:
 def _band_events(curves: pd.DataFrame) -> list[Event]:
     """Mean, lowest and highest validation cost over the seeds of one learner, by step."""
     band = curves.groupby("step")["validation_cost"].agg(["mean", "min", "max"])
-    names = {"mean": "band/cost_relative", "min": "band/cost_relative_low", "max": "band/cost_relative_high"}
+    names = {
+        "mean": "seeds/cost_relative",
+        "min": "seeds/cost_relative_low",
+        "max": "seeds/cost_relative_high",
+    }
     return [
         _event(int(str(step)), _scalars({names[key]: float(row[key]) for key in names}))
         for step, row in band.iterrows()
@@ -142,21 +159,22 @@ def _text(tag: str, markdown: str) -> Summary.Value:
         string_val=[markdown.encode()],
         tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
     )
-    return Summary.Value(tag=f"{tag}/text_summary", tensor=tensor, metadata=text.create_summary_metadata("", ""))
+    return Summary.Value(
+        tag=f"{tag}/text_summary", tensor=tensor, metadata=text.create_summary_metadata("", "")
+    )
 
 
 def _image(path: Path) -> Summary.Value:
-    height, width, colours = imread(path).shape
-    image = Summary.Image(
-        height=height, width=width, colorspace=colours, encoded_image_string=path.read_bytes()
-    )
+    png = path.read_bytes()
+    width, height = struct.unpack(">II", png[16:24])
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
     return Summary.Value(tag=f"report/{path.stem}", image=image)
 
 
 def _layout() -> Summary.Value:
     """Custom Scalars: the learners with the band of their seeds, then all policies in one chart a question."""
     band = layout_pb2.MarginChartContent.Series(
-        value="band/cost_relative", lower="band/cost_relative_low", upper="band/cost_relative_high"
+        value="seeds/cost_relative", lower="seeds/cost_relative_low", upper="seeds/cost_relative_high"
     )
     charts = [
         layout_pb2.Chart(
@@ -180,20 +198,14 @@ def _layout() -> Summary.Value:
     )
 
 
-def _hparams(
-    name: str,
-    identity: Mapping[str, Setting],
-    settings: Mapping[str, Setting],
-    names: Sequence[str],
-    metrics: Sequence[str],
-) -> list[Summary.Value]:
+def _hparams(name: str, settings: Mapping[str, Setting], columns: Sequence[str]) -> list[Summary.Value]:
     """The experiment, the start and the end of one session: what the HParams table is made of."""
     experiment = summary_v2.hparams_config_pb(
-        hparams=[summary_v2.HParam(key) for key in (*identity, *names)],
-        metrics=[summary_v2.Metric(tag) for tag in metrics],
+        hparams=[summary_v2.HParam(key) for key in columns],
+        metrics=[summary_v2.Metric(tag) for tag in HPARAM_METRICS],
         time_created_secs=CLOCK_START,
     )
-    start = summary_v2.hparams_pb({**identity, **settings}, trial_id=name, start_time_secs=CLOCK_START)
+    start = summary_v2.hparams_pb(dict(settings), trial_id=name, start_time_secs=CLOCK_START)
     end = plugin_data_pb2.HParamsPluginData(
         session_end_info=plugin_data_pb2.SessionEndInfo(
             status=api_pb2.STATUS_SUCCESS, end_time_secs=CLOCK_START

@@ -1,11 +1,13 @@
 """The only door to Numba: `njit` with a cache that no edit of a kernel can leave stale.
 
-Numba's cache watches the file that holds a compiled function, not the files it calls into (numba.readthedocs.io,
-"Notes on Caching": changes of a callee in another file go unnoticed). So the cache directory is named by the content of
-every file of this package. Its base is ``NUMBA_CACHE_DIR``, or ``~/.cache/dwcp-gym``, or the folder for temporary files;
-where none of them can be written, functions are compiled anew in each process. ``NUMBA_DISABLE_JIT=1`` leaves plain Python.
+Numba's cache watches the file that holds a compiled function, not the files it calls into (Numba's
+documentation, "Notes on Caching", lists this as a limitation). So the cache directory is named by the content
+of every file of this package. Its base is ``NUMBA_CACHE_DIR``, else ``~/.cache/dwcp-gym``, else a folder
+among the temporary files; where none can be written, functions are compiled anew in each process. With
+``NUMBA_DISABLE_JIT=1`` they stay plain Python.
 """
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -27,7 +29,7 @@ def content_hash(folder: Path) -> str:
 
 
 def first_writable(bases: list[Path], name: str) -> Path | None:
-    """The folder ``name`` in the first base where a file can be written, made if need be; None where there is none."""
+    """The folder ``name`` in the first base where a file can be written, made if need be; else None."""
     for base in bases:
         folder = base / name
         try:
@@ -42,17 +44,17 @@ def first_writable(bases: list[Path], name: str) -> Path | None:
 def _bases() -> list[Path]:
     named = os.environ.get("NUMBA_CACHE_DIR")
     shared = Path(tempfile.gettempdir()) / f"dwcp-gym-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    home = Path(os.path.expanduser("~")) / ".cache" / "dwcp-gym"
+    home = Path("~/.cache/dwcp-gym").expanduser()
     return [Path(named)] if named else [home, shared]
 
 
 _FOLDER = first_writable(_bases(), content_hash(Path(__file__).parent))
 if _FOLDER is not None:
-    numba.config.CACHE_DIR = str(_FOLDER)
+    numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
 
 
 def njit(kernel: Kernel) -> Kernel:
-    """Compile on first call, strictly in IEEE arithmetic (the two engines must agree), and keep the result on disk.
+    """Compile on first call, in strict IEEE arithmetic, for two engines must agree; keep the result on disk.
 
     >>> @njit
     ... def twice(x: float) -> float:
@@ -60,4 +62,7 @@ def njit(kernel: Kernel) -> Kernel:
     >>> twice(1.5)
     3.0
     """
-    return cast(Kernel, numba.njit(cache=_FOLDER is not None, fastmath=False)(kernel))
+    if _FOLDER is not None:
+        with contextlib.suppress(RuntimeError):  # no file to cache beside: a console, a notebook, a doctest
+            return cast(Kernel, numba.njit(cache=True, fastmath=False)(kernel))
+    return cast(Kernel, numba.njit(fastmath=False)(kernel))

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SHIFTED_WORKING_SET: Final = (0.85, 0.97)
-"""Share of blocks not in the baseline when content shifts (measured: .82-.97, package archives)."""
+"""Share of blocks not in the baseline when content shifts (measured: package archives .82-.88, CSV .97)."""
 SHIFTED_TAU_S: Final = 1.0
 """A new version differs at once, not by and by."""
 NOVELTY_WITHIN_LOG_SD: Final = 0.2
@@ -55,8 +55,7 @@ class PayloadClass:
 # Working sets. RAM: QEMU guests with redis at 0 to 5 000 nominal writes a second have W .0015 to .26 and
 # tau 6 to 28 s over all pages, and a heavily loaded 160 MiB window .59; heap: .055 after 60 s. Disk: .25
 # after a package install, backups of 1-5 % a day; db: .165 after 0.5 % updates; logs grow by an append of
-# 10 %. Sizes: VMs up to a few GiB, archives as on package registries; the mixture reaches the width of
-# science transfers (Liu et al., HPDC 2018: median 6.3 MB, 95 % at 55.8 GB) though no class has it alone.
+# 10 %. Sizes are assumptions: VMs of a few GiB, archives and logs as one meets them.
 CLASSES: Final = (
     PayloadClass("pkg-binary", 30 * MIB, 1.5, (1 * MIB, 500 * MIB), shifted=1.0),
     PayloadClass("pkg-source", 10 * MIB, 1.5, (1 * MIB, 500 * MIB), shifted=1.0),

@@ -1,9 +1,10 @@
-"""TCP on one path: how fast streams run, how long they take to get going, and what loss and neighbours cost them.
+"""TCP on one path: how fast streams run, how long they take to get going, what loss and neighbours cost.
 
-Bytes, seconds, payload bytes per second, loss as a share of packets. Every function is scalar and compiled, and may be
-called from other kernels. "Measured" refers to ``calibration/transport_measurements.csv.gz``: transfers between two
-Linux 6.18 network namespaces over an emulated path (drop-tail queue of one bandwidth-delay product, fixed delay,
-independent loss; 20 to 500 Mbit/s, 0 to 100 ms, loss to 1 %, 1 to 16 streams). Outside that range it is extrapolation.
+Bytes, seconds, payload bytes per second, loss as a share of packets. Every function is scalar and compiled,
+and may be called from other kernels. "Measured" refers to ``calibration/transport_measurements.csv.gz``:
+transfers between two Linux 6.18 network namespaces over an emulated path (drop-tail queue of one
+bandwidth-delay product, fixed delay, independent loss; 20 to 500 Mbit/s, 0 to 100 ms, loss to 1 %, 1 to 16
+streams). Outside that range it is extrapolation.
 """
 
 from math import ceil, exp, inf, log, log2, sqrt
@@ -32,19 +33,17 @@ BBR_BLIND_BELOW: Final = 0.02
 
 _SKIPPED_ROUNDS: Final = 0.6  # rounds of slow start that overlap with sending at full speed; measured
 _BBR_STARTUP_GAIN: Final = 2.885  # 2 / ln 2, Cardwell et al. 2016
-_PARALLEL: Final = 1.05  # drop-tail losses of several streams at once; measured, from 15 ms on
-_PARALLEL_FROM_RTT_S: Final = 0.015
 _CHUNK_MIN, _CHUNK_MAX, _CHUNKS_PER_STREAM = 65536.0, 1048576.0, 8.0
 _CUBIC_C: Final = 0.4
-_MAX_STEPS: Final = 1000
+_MAX_STEPS: Final = 400
 _MAX_LOSSES: Final = 32
-_STEPS_PER_LOSS: Final = 48.0
+_STEPS_PER_LOSS: Final = 16.0
 _STEPS_PER_CYCLE: Final = 16.0
 
 
 @njit
 def goodput_capacity(capacity: float, loss: float) -> float:
-    """Payload bytes/s that a path of ``capacity`` bytes/s (IP headers included) delivers at a random loss share.
+    """Payload bytes/s that a path delivers at a random loss share; ``capacity`` includes IP headers.
 
     >>> round(goodput_capacity(12.5e6, 0.0))
     12066667
@@ -56,12 +55,12 @@ def goodput_capacity(capacity: float, loss: float) -> float:
 def loss_response(rtt_s: float, loss: float, cc: int) -> float:
     """Payload bytes/s that one endless stream sustains at a random loss share, with nothing else in its way.
 
-    Reno: ``MSS / rtt * 1.22 / sqrt(loss)``. CUBIC: the larger of that and ``MSS / rtt * 1.054 * (rtt / loss)^0.75``.
-    BBR: without limit up to a loss of 2 %, like CUBIC above. Without loss: infinity.
+    Reno: ``MSS / rtt * 1.22 / sqrt(loss)``. CUBIC: that or ``MSS / rtt * 1.054 * (rtt / loss)^0.75``,
+    whichever is larger. BBR: without limit up to a loss of 2 %, like CUBIC above. Without loss: infinity.
 
     Source:
-        Mathis, Semke, Mahdavi, Ott: The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm. CCR 27(3),
-        1997. RFC 9438, section 5.1.
+        Mathis, Semke, Mahdavi, Ott: The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm.
+        ACM SIGCOMM CCR 27(3), 1997. RFC 9438, section 5.1.
 
     >>> round(loss_response(0.1, 0.0001, RENO))
     1766560
@@ -93,10 +92,10 @@ def startup_s(
 ) -> float:
     """Seconds of handshake, slow start and last acknowledgement that come on top of ``wire_bytes / share``.
 
-    With w the packets that a stream keeps in flight at its rate, a transfer takes
-    ``rtt * (2 + max(0, log2(w / 10) - 0.6)) + wire_bytes / share``; one that ends before it gets there takes
-    ``rtt * (1 + ceil(log2(1 + packets / 10)))`` and half its time at full rate, where that is less. A transfer too short
-    to gain from a larger w stops growing at the w that suits it best, so that capacity never slows a transfer down.
+    With w the packets that a stream keeps in flight at its rate, a transfer takes ``rtt * (2 + max(0, log2(w
+    / 10) - 0.6)) + wire_bytes / share``; one that ends before it gets there takes ``rtt * (1 + ceil(log2(1 +
+    packets / 10)))`` and half its time at full rate, where that is less. A transfer too short to gain from a
+    larger w stops growing at the w that suits it best: capacity never slows one down.
 
     Args:
         wire_bytes: Payload of all streams together.
@@ -104,7 +103,7 @@ def startup_s(
         share: Payload bytes/s that all of them reach together; not above ``streams * window_bytes / rtt_s``.
         rtt_s: Round trip without queueing.
         window_bytes: Usable window of each stream.
-        cc: `CUBIC`, `BBR` or `RENO`; BBR spreads a flight over the round trip, so its last packet leaves later.
+        cc: `CUBIC`, `BBR` or `RENO`; BBR paces its flights, so the last packet leaves ``rtt / 2.885`` later.
 
     Source:
         Cardwell, Savage, Anderson: Modeling TCP Latency. INFOCOM 2000. The 0.6 and the half are measured.
@@ -112,7 +111,7 @@ def startup_s(
     rtt_s = max(rtt_s, MIN_RTT_S)
     packets = wire_bytes / MSS / streams
     rate = min(share / MSS / streams, window_bytes / MSS / rtt_s)
-    useful = max(packets * log(2.0), INITIAL_WINDOW * 2.0**_SKIPPED_ROUNDS)
+    useful = max(packets * log(2.0), INITIAL_WINDOW * exp(_SKIPPED_ROUNDS * log(2.0)))
     window = min(rate * rtt_s, useful)
     rounds = 2.0 + max(0.0, log2(window / INITIAL_WINDOW) - _SKIPPED_ROUNDS)
     total = rounds * rtt_s + packets * rtt_s / window
@@ -134,10 +133,12 @@ def stream_time(
     queue_bytes: float,
     cc: int,
 ) -> float:
-    """Seconds from connect to last acknowledgement of one stream: slow start, then CUBIC or Reno, stepped by round trips.
+    """Seconds from connect to last acknowledgement of one stream: slow start, then CUBIC or Reno.
 
-    A packet is lost every ``1 / loss`` packets, and whenever the window fills the stream's part of path and queue; after
-    a loss the window rests for a round trip. After 16 random losses or 1000 steps the rest goes at `stream_ceiling`.
+    Stepped by round trips, by longer steps where little changes. A packet is lost every ``1 / loss`` packets,
+    and whenever the window fills the stream's part of path and queue; the window rests for a round trip after
+    each. After 32 random losses or 400 steps the rest goes at `stream_ceiling`, or at the share if that is
+    less.
 
     Args:
         wire_bytes: Payload of this stream.
@@ -215,9 +216,9 @@ def lossy_stream_rate(
 ) -> float:
     """Payload bytes/s that one stream of a finite transfer averages under random loss, after its start-up.
 
-    The first packets of a stream run ahead of its loss response, the more so the shorter it is; for long ones this is the
-    mean of the window's saw-tooth. It is the cap of a stream: the share itself may be less. Without loss, and for BBR up
-    to 2 %, it is the window once a round trip (infinite for an infinite window).
+    A stream's first packets run ahead of its loss response, so short streams are faster; for long ones this
+    is `loss_response`, held to window and share. Without loss, and for BBR up to 2 %, it is the window once a
+    round trip, whatever the share: infinite for an infinite window.
 
     Args:
         wire_bytes: Payload of this stream, not of the transfer.
@@ -241,8 +242,8 @@ def lossy_stream_rate(
 def ramp_s(rtt_s: float) -> float:
     """Time constant, in seconds, with which new CUBIC streams win their share from established ones.
 
-    Measured: 1 s at 20 ms, 12 s at 60 ms, behind a queue of one bandwidth-delay product. Up to 60 ms a power law through
-    both; above, 200 round trips, a guess that keeps the count of rounds: no measurement stands behind it.
+    Measured: 1 s at 20 ms, 12 s at 60 ms, behind a queue of one bandwidth-delay product. Up to 60 ms a power
+    law through both; above, 200 round trips, as at 60 ms: a guess, no measurement stands behind it.
 
     >>> round(ramp_s(0.02), 6), ramp_s(0.06), ramp_s(0.12)
     (1.0, 12.0, 24.0)
@@ -256,7 +257,8 @@ def late_comer_delay_s(streams: float, cross_streams: float, rtt_s: float, fair_
     """Seconds that n new streams lose by growing against m established CUBIC streams.
 
     Their weight grows as ``n * (1 - exp(-t / tau))`` with `ramp_s` for tau, so a transfer without end loses
-    ``tau * (m / n) * ln((n + m) / m)``; one that would take ``fair_s`` at its fair share ends before and loses less.
+    ``tau * (m / n) * ln((n + m) / m)``; one that would take ``fair_s`` at its fair share ends before that and
+    loses less. The time it takes is the root of a convex function, found by Newton's method from above.
     """
     if streams <= 0.0 or cross_streams <= 0.0 or fair_s <= 0.0:
         return 0.0
@@ -277,10 +279,11 @@ def late_comer_delay_s(streams: float, cross_streams: float, rtt_s: float, fair_
 def self_induced_loss(streams_total: float, capacity: float, rtt_s: float, queue_bytes: float) -> float:
     """Share of the goodput that streams cost each other once path and queue hold too few packets for each.
 
-    With w packets for each of N streams a drop-tail queue settles at a loss of ``1.5 / w^2``. Down to 4 packets this
-    costs nothing: what the queue drops never used the bottleneck (measured: 16 streams at 4 packets each resent 6.5 % and
-    were 0.04 % slower than the capacity). Below 4, three duplicate acknowledgements can no longer arrive and streams wait
-    for their timers; what exceeds the loss at 4 packets is taken as lost, up to a half.
+    With w packets for each stream a drop-tail queue settles at a loss of ``1.5 / w^2``: 9.2 and 5.2 % for the
+    two most crowded measurements (16 streams, 4.0 and 5.4 packets each), where 7.0 and 4.3 % were resent. Yet
+    they used 99.9 and 99.8 % of the capacity, for what the queue drops has not used the bottleneck. Below 4
+    packets three duplicate acknowledgements cannot arrive and streams wait for their timers: what exceeds the
+    loss at 4 packets is taken as lost, up to a half. No measurement reaches there.
 
     Source:
         Morris: TCP Behavior with Many Flows. ICNP 1997. Mathis et al. 1997, inverted.
@@ -295,36 +298,49 @@ def self_induced_loss(streams_total: float, capacity: float, rtt_s: float, queue
 
 
 @njit
-def straggler_s(wire_bytes: float, streams: float, stream_rate: float) -> float:
-    """Seconds for which the last of several loss-bound streams still send when there are no chunks left to take.
+def parallel_overhead(streams: float, rtt_s: float) -> float:
+    """Factor by which several streams that fill a path take longer than one would: 1.05 from 15 ms on.
 
-    Streams take chunks of ``wire_bytes / (8 streams)``, held to 64 KiB to 1 MiB, one after another. When the last is
-    taken, the others are anywhere in theirs; in the mean the slowest of n still has ``(n - 1) / (2 (n + 1))`` of a chunk
-    more to send than the average.
+    They fill the queue and lose packets at the same time (measured, drop-tail queue of one bandwidth-delay
+    product).
+
+    >>> parallel_overhead(8.0, 0.06), parallel_overhead(1.0, 0.06), parallel_overhead(8.0, 0.001)
+    (1.05, 1.0, 1.0)
+    """
+    return 1.05 if streams > 1.0 and rtt_s >= 0.015 else 1.0
+
+
+@njit
+def straggler_s(wire_bytes: float, streams: float, last_rate: float) -> float:
+    """Seconds for which the last streams of several still send, under loss, when no chunk is left to take.
+
+    Streams take chunks of ``wire_bytes / (8 streams)``, held to 64 KiB to 1 MiB, one after another. When the
+    last is taken, the others are anywhere in theirs: in the mean the slowest of n still has ``(n - 1) / (2 (n
+    + 1))`` of a chunk more to send than the average.
+
+    Args:
+        wire_bytes: Payload of all streams together.
+        streams: TCP connections.
+        last_rate: Payload bytes/s of one stream when the others are done: its ceiling, or all that they had.
     """
     chunk = min(_CHUNK_MAX, max(_CHUNK_MIN, wire_bytes / (_CHUNKS_PER_STREAM * streams)))
     chunk = min(chunk, wire_bytes / streams)
-    return chunk / stream_rate * (streams - 1.0) / (2.0 * (streams + 1.0))
+    return chunk / last_rate * (streams - 1.0) / (2.0 * (streams + 1.0))
 
 
 @njit
 def fair_share(streams: float, cross_streams: float, cc: int) -> float:
     """Share of a bottleneck that ``streams`` get in the end against ``cross_streams`` of CUBIC.
 
-    CUBIC and Reno: ``n / (n + m)``. BBR: at least ``1 - 0.35 / sqrt(n)``, however many the others are (measured against
-    1 to 8 streams: 0.6 to 0.7 for one, 0.8 to 0.9 for four).
+    CUBIC and Reno: ``n / (n + m)``. BBR: at least ``1 - 0.3 / sqrt(n)``, however many the others are
+    (measured against 1 to 8 streams: about 0.7 for one, 0.85 for four).
 
     Source:
-        Ware, Mukerjee, Seshan, Sherry: Modeling BBR's Interactions with Loss-Based Congestion Control. IMC 2019.
+        Ware, Mukerjee, Seshan, Sherry: Modeling BBR's Interactions with Loss-Based Congestion Control. IMC
+        2019.
     """
     fair = streams / (streams + cross_streams)
-    return max(fair, 1.0 - 0.35 / sqrt(streams)) if cc == BBR else fair
-
-
-@njit
-def parallel_overhead(streams: float, rtt_s: float) -> float:
-    """Factor by which several streams at a drop-tail queue take longer than their share says: 1.05 from 15 ms on."""
-    return _PARALLEL if streams > 1.0 and rtt_s >= _PARALLEL_FROM_RTT_S else 1.0
+    return max(fair, 1.0 - 0.30 / sqrt(streams)) if cc == BBR else fair
 
 
 @njit
@@ -341,8 +357,9 @@ def transfer_time(
 ) -> float:
     """Seconds from connect to last acknowledgement of one transfer on a path that does not change.
 
-    Streams steal work: each takes the next chunk when it has sent its last. A payload split beforehand takes longer, for
-    its slowest part decides (measured: by up to a quarter, under loss by up to 0.6), and is not modelled.
+    Streams steal work: each takes the next chunk when it has sent its last. A payload split beforehand takes
+    longer, for its slowest part decides (measured: up to a quarter, under loss up to 0.6), and is not
+    modelled.
 
     Args:
         size_bytes: Bytes to send, above 0; a transfer of none takes no time.
@@ -361,18 +378,19 @@ def transfer_time(
     crowd = streams + cross_streams
     usable = goodput_capacity(capacity, loss) * (1.0 - self_induced_loss(crowd, capacity, rtt_s, queue_bytes))
     per_stream = usable * fair_share(streams, cross_streams, cc) / streams
-    cap = lossy_stream_rate(size_bytes / streams, per_stream, rtt_s, loss, window_bytes, queue_bytes / crowd, cc)
+    cap = lossy_stream_rate(
+        size_bytes / streams, per_stream, rtt_s, loss, window_bytes, queue_bytes / crowd, cc
+    )
     ceiling = min(per_stream, window_bytes / rtt_s)
     slow_start_s = startup_s(size_bytes, streams, streams * ceiling, rtt_s, window_bytes, cc)
     time_s = slow_start_s + size_bytes / streams / min(ceiling, cap)
-    if streams > 1:
-        crowded_s = time_s
-        if rtt_s >= _PARALLEL_FROM_RTT_S and per_stream <= window_bytes / rtt_s:
-            crowded_s *= _PARALLEL
-        if loss_response(rtt_s, loss, cc) < inf:
-            alone = min(stream_ceiling(rtt_s, loss, window_bytes, cc), streams * per_stream)
-            time_s += straggler_s(size_bytes, streams, max(min(ceiling, cap), alone))
-        time_s = max(time_s, crowded_s)
+    crowded_s = time_s
+    if per_stream <= window_bytes / rtt_s:
+        crowded_s *= parallel_overhead(streams, rtt_s)
+    if streams > 1 and loss_response(rtt_s, loss, cc) < inf:
+        alone = min(stream_ceiling(rtt_s, loss, window_bytes, cc), streams * per_stream)
+        time_s += straggler_s(size_bytes, streams, max(min(ceiling, cap), alone))
+    time_s = max(time_s, crowded_s)
     if cc != BBR:
         time_s += late_comer_delay_s(streams, cross_streams, rtt_s, time_s)
     return time_s

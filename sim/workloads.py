@@ -36,6 +36,7 @@ class Workload:
         one_off: Share of transfers that are of a dataset never sent again, in [0, 1].
         size_scale: Factor on the size of every transfer; sites differ in it.
         max_bytes: No transfer is larger.
+        fixed_bytes: Size of every transfer, in place of the classes' sizes; None draws them.
         flash_factor: How much faster the rush of a flash crowd is.
         priorities: Cost of a second by tier, highest first (three tiers as in B4 and SWAN).
         priority_shares: Share of transfers by tier.
@@ -50,6 +51,7 @@ class Workload:
     one_off: float = 0.3
     size_scale: float = 1.0
     max_bytes: float = 8e9
+    fixed_bytes: float | None = None
     flash_factor: float = 6.0
     priorities: tuple[float, ...] = (3.0, 2.0, 1.0)
     priority_shares: tuple[float, ...] = (0.2, 0.3, 0.5)
@@ -69,6 +71,8 @@ class Workload:
         for name in ("interval_s", "size_scale", "max_bytes", "flash_factor"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"workload {name} must be above 0, got {getattr(self, name)}")
+        if self.fixed_bytes is not None and not 1 <= self.fixed_bytes < float("inf"):
+            raise ValueError(f"workload fixed_bytes must be at least 1, got {self.fixed_bytes}")
         if self.datasets < 1:
             raise ValueError(f"workload datasets must be at least 1, got {self.datasets}")
         for name in ("one_off", "deadlines"):
@@ -127,6 +131,8 @@ def draw_requests(workload: Workload, count: int, rng: np.random.Generator, star
     kind_of_dataset = np.concatenate([kinds, one_off_kinds])[: dataset.max(initial=workload.datasets - 1) + 1]
     size = draw_sizes(kind_of_dataset, rng)[dataset] * np.exp(rng.normal(0.0, 0.1, count))
     size = np.clip(size * workload.size_scale, 1024.0, workload.max_bytes)
+    if workload.fixed_bytes is not None:
+        size = np.full(count, workload.fixed_bytes)
     tier = rng.choice(len(workload.priorities), size=count, p=workload.priority_shares)
     slack = np.where(
         rng.random(count) < workload.deadlines, rng.uniform(*workload.slack, count), np.inf

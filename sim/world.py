@@ -353,7 +353,7 @@ class _Rows:
         self.kind: list[int] = episode.payloads.kind.tolist()
         self.entropy: list[float] = episode.payloads.entropy.tolist()
         self.sample_ratio: list[float] = episode.payloads.sample_ratio.tolist()
-        self.repetition: list[float] = episode.payloads.repeated_share.tolist()
+        self.repetition: list[float] = episode.payloads.repetition.tolist()
         self.times: list[float] = episode.conditions.times.tolist()
         self.links: list[list[tuple[float, float, float, float]]] = episode.conditions.links.tolist()
         self.limits: list[tuple[float, float, int]] = [

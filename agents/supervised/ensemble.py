@@ -7,10 +7,22 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from agents.supervised.examples import Examples, examples
-from agents.supervised.network import Layer, NetworkConfig, SelectorNetwork, network_from_arrays, train_network
-from agents.supervised.selector import Selector, missing_fit, read_selector, torn, write_selector
-from agents.supervised.trees import TreesConfig, booster_bytes, booster_from_bytes, train_trees, tree_probabilities
+from agents.supervised.examples import examples
+from agents.supervised.network import (
+    Layer,
+    NetworkConfig,
+    SelectorNetwork,
+    network_from_arrays,
+    train_network,
+)
+from agents.supervised.selector import Held, Selector, missing_fit, read_selector, torn, write_selector
+from agents.supervised.trees import (
+    TreesConfig,
+    booster_bytes,
+    booster_from_bytes,
+    train_trees,
+    tree_probabilities,
+)
 
 TREE_SHARE: Final = 0.7
 """Weight of the trees in the vote; the network has the rest (DWCP compression selector v2)."""
@@ -30,7 +42,9 @@ class Ensemble(Selector):
 
     name = "ensemble"
 
-    def __init__(self, actions: int, trees: TreesConfig | None = None, network: NetworkConfig = NETWORK) -> None:
+    def __init__(
+        self, actions: int, trees: TreesConfig | None = None, network: NetworkConfig = NETWORK
+    ) -> None:
         super().__init__(actions)
         self._tree_config = trees or TreesConfig()
         self._network_config = network
@@ -43,9 +57,10 @@ class Ensemble(Selector):
         labels: npt.NDArray[np.int64],
         weights: npt.NDArray[np.floating[Any]] | None,
         *,
-        validation: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]],
+        validation: Held,
         rng: np.random.Generator,
     ) -> None:
+        """Train the trees on raw rows and the network on standardised ones, as ``Selector.fit``."""
         train, held = examples(rows, labels, weights), examples(*validation)
         for part in (train, held):
             self._check_labels(part.labels)
@@ -61,9 +76,11 @@ class Ensemble(Selector):
         )
 
     def probabilities(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """The weighted mean of both votes, (n, A)."""
         booster, network = self.parts()
-        mixed = TREE_SHARE * tree_probabilities(booster, observations) + (1 - TREE_SHARE) * network.probabilities(observations)
-        return np.asarray(mixed, dtype=np.float64)
+        of_network = network.probabilities(observations)
+        of_trees = tree_probabilities(booster, observations)
+        return np.asarray(TREE_SHARE * of_trees + (1 - TREE_SHARE) * of_network, dtype=np.float64)
 
     def parts(self) -> tuple[xgboost.Booster, SelectorNetwork]:
         """The trees and the network, for the export.
@@ -76,11 +93,13 @@ class Ensemble(Selector):
         return self._booster, self._network
 
     def save(self, path: Path) -> None:
+        """Write trees and network as one file."""
         booster, network = self.parts()
         write_selector(path, self.name, {"trees": booster_bytes(booster), **network.arrays()})
 
     @classmethod
     def load(cls, path: Path) -> "Ensemble":
+        """Read what ``save`` wrote; it answers with the same bits."""
         arrays = read_selector(path, cls.name)
         try:
             booster = booster_from_bytes(arrays.pop("trees"))

@@ -25,16 +25,24 @@ class Examples:
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or len(self.rows) < 2:
-            raise ValueError(f"examples need rows of shape (n, F) with n at least 2, got {self.rows.shape}; add episodes")
+            raise ValueError(
+                f"examples need rows of shape (n, F) with n at least 2, got {self.rows.shape}; add episodes"
+            )
         for name, column in (("labels", self.labels), ("weights", self.weights)):
             if column.shape != (len(self.rows),):
-                raise ValueError(f"{name} must be one for each of the {len(self.rows)} rows, got shape {column.shape}")
+                raise ValueError(
+                    f"{name} must be one for each of the {len(self.rows)} rows, got shape {column.shape}"
+                )
         if not np.isfinite(self.rows).all():
-            raise ValueError("examples must be finite, got NaN or infinity; replace what was never measured before labelling")
+            raise ValueError("examples must be finite, got NaN or infinity; fill in what was never measured")
         if self.labels.min() < 0:
-            raise ValueError(f"labels must be at least 0, got {self.labels.min()}; leave out rows that have no best action")
+            raise ValueError(
+                f"labels must be at least 0, got {self.labels.min()}; leave out rows that have no best action"
+            )
         if not (np.isfinite(self.weights).all() and self.weights.min() >= 0 and self.weights.max() > 0):
-            raise ValueError("weights must be finite, at least 0 and not all 0; use 1 for rows that count alike")
+            raise ValueError(
+                "weights must be finite, at least 0 and not all 0; use 1 for rows that count alike"
+            )
 
     def chosen(self, keep: npt.NDArray[np.bool_]) -> "Examples":
         """The rows where ``keep`` is True."""

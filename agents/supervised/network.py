@@ -1,4 +1,4 @@
-"""The networks of the supervised selectors: standardised inputs, batch-normalised layers, class probabilities (torch)."""
+"""The networks of the supervised selectors: from observations to the probability of every action (torch)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,16 +46,20 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         if self.batch < 2:
-            raise ValueError(f"batch must be at least 2 rows, got {self.batch}; batch normalisation needs two to compare")
+            raise ValueError(
+                f"batch must be at least 2 rows, got {self.batch}; batch normalisation needs two to compare"
+            )
         if self.epochs < 1 or self.patience < 1:
-            raise ValueError(f"epochs and patience must be at least 1, got {self.epochs} and {self.patience}; write 1 for one pass")
+            raise ValueError(
+                f"epochs and patience must be at least 1, got {self.epochs} and {self.patience}; write 1"
+            )
 
 
 class SelectorNetwork(nn.Module):
-    """From raw observations to the probability of every action, in float64 so that every runtime agrees on the best.
+    """Observations in, probabilities of all actions out; in float64, so that runtimes agree on the best.
 
-    The network sees the columns it was built for, standardised; its classes are placed into the full set of actions, and
-    actions it has no class for get exactly 0.
+    The network sees the columns it was built for, standardised; its classes are placed into the full set of
+    actions, and actions it has no class for get exactly 0.
 
     Args:
         layers: From standardised columns to one logit a class; turned to float64 and to evaluation.
@@ -66,8 +70,20 @@ class SelectorNetwork(nn.Module):
         placement: 1 where class (row) is action (column), shape (classes, actions).
     """
 
+    columns: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+    placement: torch.Tensor
+
     def __init__(
-        self, layers: nn.Module, *, features: int, columns: Sequence[int], mean: Floats, scale: Floats, placement: Floats
+        self,
+        layers: nn.Module,
+        *,
+        features: int,
+        columns: Sequence[int],
+        mean: Floats,
+        scale: Floats,
+        placement: Floats,
     ) -> None:
         super().__init__()
         self.features, self.actions = features, placement.shape[1]
@@ -88,21 +104,26 @@ class SelectorNetwork(nn.Module):
             ValueError: If the observations are not of F features.
         """
         if observations.ndim != 2 or observations.shape[1] != self.features:
-            raise ValueError(f"expected observations of shape (n, {self.features}), got {observations.shape}; train it on these")
+            raise ValueError(
+                f"expected observations (n, {self.features}), got {observations.shape}; train it on these"
+            )
         with torch.inference_mode(), one_thread():
             rows = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
             return np.asarray(self(rows).numpy(), dtype=np.float64)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The parameters by name; the layers as float32, in which they were trained, so that nothing is lost."""
+        """The parameters by name; the layers as the float32 they were trained in."""
         state = {name: value.numpy() for name, value in self.state_dict().items()}
-        kept = {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in state.items()}
+        kept = {
+            name: value.astype(np.float32) if value.dtype == np.float64 else value
+            for name, value in state.items()
+        }
         shape = {"hidden": _hidden(self.layers), "features": np.array(self.features)}
         return {**kept, "mean": state["mean"], "scale": state["scale"], **shape}
 
 
 def build_layers(inputs: int, classes: int, hidden: Sequence[Layer]) -> nn.Sequential:
-    """Dense, ReLU, batch normalisation where asked, and dropout for each hidden layer, then one logit a class."""
+    """Dense, ReLU, batch normalisation where asked, dropout for each hidden layer; then one logit a class."""
     layers: list[nn.Module] = []
     width = inputs
     for layer in hidden:
@@ -119,7 +140,9 @@ def network_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> SelectorNetwo
     Raises:
         KeyError, RuntimeError, TypeError, ValueError: If the arrays are not of such a network.
     """
-    state = {name: torch.as_tensor(values) for name, values in arrays.items() if name not in ("hidden", "features")}
+    state = {
+        name: torch.as_tensor(values) for name, values in arrays.items() if name not in ("hidden", "features")
+    }
     hidden = [Layer(int(units), normalised=bool(normalised)) for units, normalised in arrays["hidden"]]
     layers = build_layers(len(state["columns"]), len(state["placement"]), hidden)
     network = SelectorNetwork(
@@ -135,7 +158,13 @@ def network_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> SelectorNetwo
 
 
 def train_network(
-    train: Examples, validation: Examples, *, columns: Sequence[int], placement: Floats, config: NetworkConfig, seed: int
+    train: Examples,
+    validation: Examples,
+    *,
+    columns: Sequence[int],
+    placement: Floats,
+    config: NetworkConfig,
+    seed: int,
 ) -> SelectorNetwork:
     """Standardise on the training rows alone, train, and return the network that reads raw observations.
 
@@ -157,10 +186,14 @@ def train_network(
 
     layers = train_layers(standard(train), standard(validation), len(placement), config, seed)
     features = train.rows.shape[1]
-    return SelectorNetwork(layers, features=features, columns=columns, mean=mean, scale=scale, placement=placement)
+    return SelectorNetwork(
+        layers, features=features, columns=columns, mean=mean, scale=scale, placement=placement
+    )
 
 
-def train_layers(train: Examples, validation: Examples, classes: int, config: NetworkConfig, seed: int) -> nn.Sequential:
+def train_layers(
+    train: Examples, validation: Examples, classes: int, config: NetworkConfig, seed: int
+) -> nn.Sequential:
     """Adam on the weighted cross-entropy; keeps the parameters of the pass with the least validation loss.
 
     Args:
@@ -168,7 +201,7 @@ def train_layers(train: Examples, validation: Examples, classes: int, config: Ne
         validation: Rows standardised with the *training* mean and scale, from other episodes.
         classes: Number of logits.
         config: Shape and training.
-        seed: Of the first weights, the dropout and the order of rows; the same seed gives the same bits on any number of cores.
+        seed: Of the first weights, the dropout and the order of rows; the same seed gives the same bits.
     """
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
@@ -213,11 +246,18 @@ def one_thread() -> Iterator[None]:
 def _hidden(layers: nn.Module) -> npt.NDArray[np.int64]:
     modules = list(layers.children())
     dense = [index for index, module in enumerate(modules) if isinstance(module, nn.Linear)]
-    return np.array([(modules[i].out_features, isinstance(modules[i + 2], nn.BatchNorm1d)) for i in dense[:-1]], dtype=np.int64)
+    return np.array(
+        [(modules[i].out_features, isinstance(modules[i + 2], nn.BatchNorm1d)) for i in dense[:-1]],
+        dtype=np.int64,
+    )
 
 
 def _tensors(examples: Examples) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(examples.rows), torch.from_numpy(examples.labels), torch.from_numpy(examples.weights)
+    return (
+        torch.from_numpy(examples.rows),
+        torch.from_numpy(examples.labels),
+        torch.from_numpy(examples.weights),
+    )
 
 
 def _loss(layers: nn.Module, rows: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

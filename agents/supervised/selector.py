@@ -1,4 +1,4 @@
-"""What all supervised selectors share: labels in, probabilities out, the likeliest allowed action, one file on disk."""
+"""What supervised selectors share: labels in, probabilities out, the likeliest allowed action, one file."""
 
 import os
 import zipfile
@@ -14,13 +14,15 @@ from agents.policy import Actions, Learned, Mask, Observation, best_allowed
 from sim.errors import InputError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+Held = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
+"""Rows and labels to stop by; weights come third where the training rows have them."""
 
 FILE_VERSION = 1
 """Of the layout of a selector file; a reader refuses any other."""
 
 
 class Selector(Learned):
-    """Imitates labels; the labels must come from what senders could have seen, split by episode seed and scenario.
+    """Imitates labels of rows that a sender could have seen; split them by episode seed and scenario.
 
     Args:
         actions: Number of actions A of the environment, at least 2.
@@ -28,7 +30,9 @@ class Selector(Learned):
 
     def __init__(self, actions: int) -> None:
         if actions < 2:
-            raise ValueError(f"a selector needs at least 2 actions, got {actions}; with one there is nothing to select")
+            raise ValueError(
+                f"a selector needs at least 2 actions, got {actions}; with one there is nothing to select"
+            )
         self.actions = actions
 
     @abstractmethod
@@ -38,7 +42,7 @@ class Selector(Learned):
         labels: npt.NDArray[np.int64],
         weights: npt.NDArray[np.floating[Any]] | None,
         *,
-        validation: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]],
+        validation: Held,
         rng: np.random.Generator,
     ) -> None:
         """Learn the label of each row; standardisation is fitted on ``rows`` alone.
@@ -46,8 +50,9 @@ class Selector(Learned):
         Args:
             rows: Observations (n, F), float32, finite.
             labels: Best actions (n,), each in [0, A); actions may be missing from them.
-            weights: What each row counts (n,), at least 0, for example the cost of the second best; None: all alike.
-            validation: Rows and labels of *other* episodes; training stops when it no longer gets better on them.
+            weights: What each row counts (n,), at least 0, as the cost of a wrong answer; None: all alike.
+            validation: Rows and labels (and weights, where the training rows have them) of *other* episodes;
+                training stops when these no longer get better.
             rng: The only source of chance: the same state gives the same parameters, bit for bit.
 
         Raises:
@@ -70,7 +75,9 @@ class Selector(Learned):
 
     def _check_labels(self, labels: npt.NDArray[np.int64]) -> None:
         if labels.max() >= self.actions:
-            raise ValueError(f"labels must be actions below {self.actions}, got {labels.max()}; give the selector more actions")
+            raise ValueError(
+                f"labels must be below {self.actions}, got {labels.max()}; give the selector more actions"
+            )
 
 
 def missing_fit(name: str) -> ValueError:
@@ -88,12 +95,16 @@ def write_selector(path: Path, kind: str, arrays: Arrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, kind=np.array(kind), version=np.array(FILE_VERSION), **arrays)
+            np.savez_compressed(
+                stream, allow_pickle=False, kind=np.array(kind), version=np.array(FILE_VERSION), **arrays
+            )
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(path, "", f"cannot be written: {error.strerror or error}; free room or name another file") from error
+        raise InputError(
+            path, "", f"cannot be written: {error.strerror or error}; free room or name another file"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -108,12 +119,26 @@ def read_selector(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
-        raise InputError(path, "", f"expected a saved {kind} selector, found no file; train it first") from error
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
-        raise InputError(path, "", f"expected a saved {kind} selector, got a torn or foreign file; train it again") from error
+        raise InputError(
+            path, "", f"expected a saved {kind} selector, found no file; train it first"
+        ) from error
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        KeyError,
+        NotImplementedError,
+    ) as error:
+        raise InputError(
+            path, "", f"expected a saved {kind} selector, got a torn or foreign file; train it again"
+        ) from error
     found, version = str(arrays.pop("kind", "")), arrays.pop("version", np.array(0))
     if found != kind:
-        raise InputError(path, "kind", f"expected {kind!r}, got {found!r}; name a file that a {kind} selector saved")
+        raise InputError(
+            path, "kind", f"expected {kind!r}, got {found!r}; name a file that a {kind} selector saved"
+        )
     if int(version) != FILE_VERSION:
         raise InputError(path, "version", f"expected {FILE_VERSION}, got {int(version)}; train it again")
     return arrays

@@ -1,4 +1,4 @@
-"""Boosted trees that give the probability of every action (XGBoost), bit for bit the same for the same seed."""
+"""Boosted trees that give the probability of every action (XGBoost); the same seed gives the same bits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +32,13 @@ class TreesConfig:
     patience: int = 20
 
 
-def train_trees(train: Examples, validation: Examples, actions: int, config: TreesConfig, seed: int) -> xgboost.Booster:
+def train_trees(
+    train: Examples, validation: Examples, actions: int, config: TreesConfig, seed: int
+) -> xgboost.Booster:
     """Boost on raw rows until the validation loss no longer falls, and keep the trees up to its least.
 
-    Actions that no row is labelled with are pushed towards 0 in every round: the intercept is 0 for all, so none is infinite.
+    Actions that no row is labelled with are pushed towards 0 in every round; the intercept is 0 for all, so
+    that none begins at minus infinity.
     """
     parameters: dict[str, Any] = {
         "objective": "multi:softprob",
@@ -53,7 +56,12 @@ def train_trees(train: Examples, validation: Examples, actions: int, config: Tre
         parameters,
         xgboost.DMatrix(train.rows, train.labels, weight=train.weights, nthread=1),
         config.rounds,
-        evals=[(xgboost.DMatrix(validation.rows, validation.labels, weight=validation.weights, nthread=1), "validation")],
+        evals=[
+            (
+                xgboost.DMatrix(validation.rows, validation.labels, weight=validation.weights, nthread=1),
+                "validation",
+            )
+        ],
         early_stopping_rounds=config.patience,
         verbose_eval=False,
     )

@@ -8,11 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.supervised.examples import Examples, examples
-from agents.supervised.network import Layer, NetworkConfig, SelectorNetwork, network_from_arrays, train_network
-from agents.supervised.selector import Selector, missing_fit, read_selector, torn, write_selector
+from agents.supervised.network import (
+    Layer,
+    NetworkConfig,
+    SelectorNetwork,
+    network_from_arrays,
+    train_network,
+)
+from agents.supervised.selector import Held, Selector, missing_fit, read_selector, torn, write_selector
 
 NETWORK: Final = NetworkConfig(layers=(Layer(64, 0.3), Layer(32, 0.2), Layer(16, normalised=False)), l2=1e-3)
-"""The network of DWCP selector v3: 64 and 32 with batch normalisation and dropout 0.3 and 0.2, 16, L2 0.001."""
+"""The network of DWCP selector v3: 64 and 32 batch-normalised, dropout 0.3 and 0.2, then 16; L2 0.001."""
 
 
 class TwoClassNetwork(Selector):
@@ -36,7 +42,9 @@ class TwoClassNetwork(Selector):
         if len(set(choices)) != 2 or not all(0 <= choice < actions for choice in choices):
             raise ValueError(f"choices must be two different actions below {actions}, got {choices}")
         if not columns or min(columns) < 0:
-            raise ValueError(f"columns must name at least one feature, each by its index from 0, got {list(columns)}")
+            raise ValueError(
+                f"columns must name at least one feature, each by its index from 0, got {list(columns)}"
+            )
         self.columns, self.choices = tuple(columns), choices
         self._network_config = network
         self._network: SelectorNetwork | None = None
@@ -47,16 +55,21 @@ class TwoClassNetwork(Selector):
         labels: npt.NDArray[np.int64],
         weights: npt.NDArray[np.floating[Any]] | None,
         *,
-        validation: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]],
+        validation: Held,
         rng: np.random.Generator,
     ) -> None:
         """Learn as ``Selector.fit``; rows with another label than the two choices are left out.
 
-        A caller that knows the cost of both choices uses every row by labelling each with the cheaper of the two.
+        A caller that knows the cost of both choices can label every row with the cheaper one.
         """
-        train, held = self._two_classes(examples(rows, labels, weights)), self._two_classes(examples(*validation))
+        train, held = (
+            self._two_classes(examples(rows, labels, weights)),
+            self._two_classes(examples(*validation)),
+        )
         if max(self.columns) >= train.rows.shape[1]:
-            raise ValueError(f"columns must be below the {train.rows.shape[1]} features, got {max(self.columns)}")
+            raise ValueError(
+                f"columns must be below the {train.rows.shape[1]} features, got {max(self.columns)}"
+            )
         placement = np.zeros((2, self.actions))
         placement[(0, 1), self.choices] = 1.0
         seed = int(rng.integers(2**31))
@@ -68,11 +81,14 @@ class TwoClassNetwork(Selector):
         self._check_labels(part.labels)
         known = np.isin(part.labels, self.choices)
         if known.sum() < 2:
-            raise ValueError(f"at least 2 rows must be labelled {self.choices}, got {known.sum()}; add episodes where they win")
+            raise ValueError(
+                f"at least 2 labels must be of {self.choices}, got {known.sum()}; add episodes where they win"
+            )
         kept = part.chosen(known)
         return Examples(kept.rows, (kept.labels == self.choices[1]).astype(np.int64), kept.weights)
 
     def probabilities(self, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Probability of the two choices, 0 for all other actions, (n, A)."""
         return self.network().probabilities(observations)
 
     def network(self) -> SelectorNetwork:
@@ -86,10 +102,12 @@ class TwoClassNetwork(Selector):
         return self._network
 
     def save(self, path: Path) -> None:
+        """Write the network as one file."""
         write_selector(path, self.name, self.network().arrays())
 
     @classmethod
     def load(cls, path: Path) -> "TwoClassNetwork":
+        """Read what ``save`` wrote; it answers with the same bits."""
         arrays = read_selector(path, cls.name)
         try:
             network = network_from_arrays(arrays)

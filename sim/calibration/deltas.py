@@ -39,7 +39,10 @@ def staleness_deltas(staleness: pd.DataFrame) -> pd.DataFrame:
 def fit_delta(measurements: pd.DataFrame, staleness: pd.DataFrame, xor: pd.DataFrame) -> DeltaLaws:
     """All figures of `DeltaLaws`; every payload counts the same."""
     blocks, stale = block_deltas(measurements), staleness_deltas(staleness)
-    timed = pd.concat([rows[["payload", "changed", "c_MBps", "d_MBps"]] for rows in (blocks, stale)])
+    timed = pd.concat([rows[["payload", "changed", "c_MBps"]] for rows in (blocks, stale)])
+    # Small slices decode from the cache, which a bulk transfer never does.
+    bulk = blocks[blocks["size"] >= 4 * MIB]
+    decoded = pd.concat([rows[["payload", "changed", "d_MBps"]] for rows in (bulk, stale)])
     joined = _xor_with_changes(xor, measurements)
     shifted = _largest(xor[xor["payload"].isin(SHIFTED_PAYLOADS)])
     in_place = joined[joined["cls"].isin(IN_PLACE_CLASSES) & (joined["changed"] > 0.03)]
@@ -47,7 +50,7 @@ def fit_delta(measurements: pd.DataFrame, staleness: pd.DataFrame, xor: pd.DataF
     return DeltaLaws(
         overhead=fit_overhead(stale),
         encode=fit_share(timed, "c_MBps"),
-        decode=fit_share(timed, "d_MBps"),
+        decode=fit_share(decoded, "d_MBps"),
         xor_overhead=xor_overhead,
         xor_floor=_fit_floor(_largest(in_place), xor_overhead),
         xor_exponent=_fit_exponent(shifted),

@@ -1,0 +1,230 @@
+"""The tables of a report, each with its heading and what it takes to read it, as lines of Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.evidence import Evidence
+from experiments.headline import HeadlineRow, headline_table
+from experiments.summary import ALL, Summary
+
+COST_PARTS: Final = (
+    ("cost_s", "cost, s", 1.0),
+    ("completion_cost_s", "of it waiting, s", 1.0),
+    ("cpu_cost_s", "of it CPU, s", 1.0),
+    ("late_cost_s", "of it lateness, s", 1.0),
+    ("completion_mean_s", "mean, s", 1.0),
+    ("completion_p95_s", "p95, s", 1.0),
+    ("completion_p99_s", "p99, s", 1.0),
+    ("missed_share", "missed, %", 0.01),
+    ("goodput_mbps", "goodput, Mbit/s", 1.0),
+    ("wire_bytes", "wire, MB", 1e6),
+    ("cpu_s", "CPU, s", 1.0),
+    ("jain", "Jain", 1.0),
+)
+"""Metric, title of its column, and what its value is divided by there."""
+NOTE: Final = (
+    "With intervals; **bold** where the interval lies below 100 %. All policies met the same episodes, "
+    "`best_found` only those that were searched, so it is compared on these. The line over all scenarios "
+    "is the "
+    "geometric mean of the others."
+)
+CLAIM_SEEDS: Final = 5
+"""Trainings that a claim about an algorithm needs (Agarwal et al., NeurIPS 2021)."""
+
+
+class Model(NamedTuple):
+    """An exported policy: size of its file, time of one decision at the median and at p99."""
+
+    policy: str
+    size_bytes: int
+    p50_s: float
+    p99_s: float
+
+
+def headline(summary: Summary) -> list[str]:
+    """Cost of every policy beside the best static one: a line a scenario, a table a split."""
+    text = []
+    lines = headline_table(summary)
+    for split in dict.fromkeys(line.split for line in lines):
+        own = {(line.scenario, line.policy): line for line in lines if line.split == split}
+        policies = list(dict.fromkeys(policy for _, policy in own))
+        scenarios = sorted({scenario: None for scenario, _ in own}, key=lambda name: name == ALL)
+        text += [f"## Cost on {split} episodes, % of the best static policy", ""]
+        text += [NOTE, ""]
+        rows = []
+        for scenario in scenarios:
+            best = next(line.best_static for line in own.values() if line.scenario == scenario)
+            name = f"**{scenario}**" if scenario == ALL else f"{scenario} ({best})"
+            rows.append([name, *(_percent(own.get((scenario, policy))) for policy in policies)])
+        text += [*_table(["scenario (best static)", *policies], rows), ""]
+    return text[:-1]
+
+
+def _percent(line: HeadlineRow | None) -> str:
+    if line is None:
+        return "–"
+    if not line.high > line.low:
+        return f"{line.percent:.1f}"
+    text = f"{line.percent:.1f} ({line.low:.1f} to {line.high:.1f})"
+    return f"**{text}**" if line.high < 100 else text
+
+
+def headroom(summary: Summary, kind: Mapping[str, str]) -> list[str]:
+    """How much the best answers found save, and the share of it that each policy wins."""
+    rows = pd.DataFrame(summary["rows"])
+    found = rows[rows["metric"] == "headroom"]
+    if found.empty:
+        return []
+    won = rows[rows["metric"] == "headroom_won"]
+    policies = [name for name in dict.fromkeys(won["policy"]) if kind[name] != "static"]
+    flags = rows[rows["metric"] == "nothing_to_learn"].set_index("scenario")["value"]
+    lines = []
+    for row in found.sort_values("value", ascending=False).to_dict("records"):
+        own = won[won["scenario"] == row["scenario"]].set_index("policy")
+        label = "nothing to learn here" if flags[row["scenario"]] else ""
+        known = set() if label else set(own.index)
+        shares = [_share(own.loc[policy]) if policy in known else "–" for policy in policies]
+        lines.append([row["scenario"], _share(row), label, *shares])
+    return [
+        "## How much there is to win, and who wins it", "",
+        "Headroom is what the best answers found save of the cost of the best static policy, on the "
+        "episodes that were "
+        "searched; beside it the share of that headroom that each policy wins (below 0: it loses). Where a "
+        "static policy is "
+        "within 3 % of the best found there is nothing to share out.", "",
+        *_table(["scenario", "headroom, %", "", *(f"{policy} wins, %" for policy in policies)], lines),
+    ]  # fmt: skip
+
+
+def _share(row: Mapping[Any, Any] | pd.Series) -> str:
+    low, high = row.get("low", np.nan), row.get("high", np.nan)
+    ends = f" ({100 * low:.0f} to {100 * high:.0f})" if low == low and high == high else ""
+    return f"{100 * row['value']:.0f}{ends}"
+
+
+def cost_parts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
+    """One folded table a scenario: every policy, all parts of its cost, means over episodes."""
+    rows = pd.DataFrame(summary["rows"])
+    rows = rows[(rows["split"] != "validation") & (rows["policy"].map(kind) != "search")]
+    lines = [
+        "## All figures by scenario",
+        "",
+        "Means over all episodes; waiting is weighted by priority.",
+        "",
+    ]
+    for (scenario, split), own in rows.groupby(["scenario", "split"], sort=False):
+        values = own.pivot_table(index="policy", columns="metric", values="value", sort=False)
+        if "cost_s" not in values:
+            continue
+        values = values.sort_values("cost_s")
+        parts = [part for part in COST_PARTS if part[0] in values]
+        table = [
+            [str(policy), *(_rounded(row[metric] / unit) for metric, _, unit in parts)]
+            for policy, row in values.dropna(subset=["cost_s"]).iterrows()
+        ]
+        lines += [f"<details><summary>{scenario} ({split})</summary>", ""]
+        lines += [*_table(["policy", *(title for _, title, _ in parts)], table), "", "</details>", ""]
+    return lines[:-1]
+
+
+def imitation(summary: Summary) -> list[str]:
+    """Agreement with the one-step oracle, beside what naming its favourite answer every time would reach."""
+    rows = pd.DataFrame(summary["rows"])
+    own = rows[(rows["scenario"] == ALL) & (rows["split"] == "test")]
+    if own.empty:
+        return []
+    values = own.pivot_table(index="policy", columns="metric", values="value", sort=False)
+    classes = [name for name in values if str(name).startswith("f1/")]
+    titles = ["accuracy", "majority baseline", "F1, mean", *(f"F1 {str(name)[3:]}" for name in classes)]
+    table = [
+        [
+            str(row.name),
+            *(f"{100 * row[name]:.1f} %" for name in ("accuracy", "majority")),
+            *("–" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("f1_macro", *classes)),
+        ]
+        for _, row in values.sort_values("accuracy", ascending=False).iterrows()
+    ]
+    return [
+        "## Agreement with the one-step oracle", "",
+        "On all test decisions. An accuracy means something as far as it passes the majority baseline: the "
+        "oracle's most "
+        "frequent answer, given every time.", "",
+        *_table(["policy", *titles], table),
+    ]  # fmt: skip
+
+
+def speed(summary: Summary, models: Sequence[Model]) -> list[str]:
+    """How long a policy takes to decide, and how large its exported file is."""
+    rows = pd.DataFrame(summary["rows"])
+    own = rows[(rows["metric"] == "act_us") & (rows["split"] == "test")]
+    lines = []
+    if len(own):
+        act = own.groupby("policy", sort=False)["value"].median()
+        table = [[str(policy), f"{value:,.0f}"] for policy, value in act.items()]
+        lines += [
+            "Of the Python policy, median over scenarios; it hangs on the machine:", "",
+            *_table(["policy", "µs a decision"], table), "",
+        ]  # fmt: skip
+    if models:
+        table = [
+            [m.policy, f"{m.size_bytes / 1e6:.2f}", f"{1e6 * m.p50_s:,.0f}", f"{1e6 * m.p99_s:,.0f}"]
+            for m in models
+        ]
+        lines += ["Of the exported policy, one thread:", ""]
+        lines += [*_table(["policy", "file, MB", "p50, µs", "p99, µs"], table), ""]
+    return ["## How long a decision takes", "", *lines[:-1]] if lines else []
+
+
+def setup(evidence: Evidence, versions: Mapping[str, str], config: str) -> list[str]:
+    """Episodes, seeds, versions and config: what it takes to make the figures again."""
+    episodes = evidence.episodes
+    counts = episodes.groupby(["scenario", "split"], sort=False)["episode"].nunique().unstack(fill_value=0)
+    seeds = episodes[episodes["training_seed"] >= 0].groupby("policy", sort=False)["training_seed"].unique()
+    lines = ["## Set-up", "", "Episodes a scenario, the same for every policy:", ""]
+    table = [[str(name), *map(str, row)] for name, row in zip(counts.index, counts.to_numpy(), strict=True)]
+    lines += _table(["scenario", *map(str, counts.columns)], table)
+    for policy, own in seeds.items():
+        lines += [
+            "",
+            f"{policy} was trained {len(own)} times, with the seeds {', '.join(map(str, sorted(own)))}.",
+        ]
+        if len(own) < CLAIM_SEEDS:
+            lines[-1] += (
+                f" A claim about the algorithm needs {CLAIM_SEEDS}: take its intervals as those of these "
+                f"trainings."
+            )
+    if versions:
+        lines += ["", ", ".join(f"{name} {version}" for name, version in versions.items())]
+    if config:
+        lines += [
+            "",
+            "<details><summary>resolved config</summary>",
+            "",
+            "```yaml",
+            config.rstrip(),
+            "```",
+            "",
+            "</details>",
+        ]
+    return lines
+
+
+def _rounded(value: float) -> str:
+    """Three digits, or all before the point.
+
+    >>> _rounded(0.01234), _rounded(12345.6)
+    ('0.0123', '12,346')
+    """
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Markdown table, names to the left and numbers to the right."""
+    return [
+        f"| {' | '.join(titles)} |",
+        f"|---|{'---:|' * (len(titles) - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]

@@ -1,0 +1,290 @@
+"""The graph answers as the policy on 10 000 rows, and a bundle is written whole or not at all."""
+
+import json
+import os
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from onnx import TensorProto, helper, numpy_helper
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from agents.supervised.ensemble import Ensemble
+from agents.supervised.network import Layer, NetworkConfig
+from agents.supervised.trees import TreesConfig
+from agents.supervised.two_class import TwoClassNetwork
+from experiments.bundle import load_bundle, measure_latency
+from experiments.export import LARGEST_BYTES, write_bundle
+from experiments.graph_policy import GraphPolicy
+from experiments.onnx_graphs import sb3_graph, selector_graph
+from sim.errors import InputError
+
+FEATURES = 8
+ACTIONS = 4
+SCALES = np.array([1, 1e3, 1e6, 1e-3, 1, 1, 50, 1], np.float32)
+
+
+class Toy(gymnasium.Env):
+    """Rewards the action whose index the first two features spell; ends after 16 steps."""
+
+    def __init__(self, action_space=None):
+        self.observation_space = spaces.Box(0, 1e6, (FEATURES,), np.float32)
+        self.action_space = action_space or spaces.Discrete(ACTIONS)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 16
+        self.seen = self.np_random.random(FEATURES, dtype=np.float32) * SCALES
+        return self.seen, {}
+
+    def step(self, action):
+        best = 2 * (self.seen[0] > 0.5) + (self.seen[4] > 0.5)
+        self.left -= 1
+        self.seen = self.np_random.random(FEATURES, dtype=np.float32) * SCALES
+        return self.seen, float(np.ravel(action)[0] == best), self.left == 0, False, {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return np.random.default_rng(5).random((10_000, FEATURES), dtype=np.float32) * SCALES
+
+
+def _normalised(action_space=None):
+    return VecNormalize(DummyVecEnv([lambda: Toy(action_space)]))
+
+
+def _ppo(env):
+    model = PPO("MlpPolicy", env, n_steps=128, batch_size=64, n_epochs=2, seed=1, device="cpu")
+    return model.learn(512)
+
+
+@pytest.fixture(scope="module")
+def ppo():
+    env = _normalised()
+    return _ppo(env), env
+
+
+@pytest.fixture(scope="module")
+def ppo_graph(ppo):
+    return sb3_graph(*ppo)
+
+
+@pytest.fixture(scope="module")
+def ppo_expected(ppo, rows):
+    model, env = ppo
+    return model.predict(env.normalize_obs(rows), deterministic=True)[0]
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    rng = np.random.default_rng(1)
+    rows = rng.random((1200, FEATURES), dtype=np.float32) * SCALES
+    labels = 2 * (rows[:, 0] > 0.5) + (rows[:, 4] > 0.5)
+    network = NetworkConfig(layers=(Layer(128, 0.3), Layer(64, 0.3), Layer(32, 0.2)), epochs=3)
+    selector = Ensemble(ACTIONS, trees=TreesConfig(rounds=60), network=network)
+    selector.fit(rows[:1000], labels[:1000], None, validation=(rows[1000:], labels[1000:]), rng=rng)
+    return selector
+
+
+def _features(count=FEATURES):
+    return [{"name": f"f{i}", "unit": "ms", "low": 0.0, "high": 1e6} for i in range(count)]
+
+
+def _write(folder, graph, rows, expected, **changed):
+    arguments = {
+        "features": _features(rows.shape[1]),
+        "actions": [f"a{i}" for i in range(ACTIONS)],
+        "provenance": {"policy": "ppo", "seed": 1},
+        "evaluation": {"cost_s": 12.5},
+        "rows": rows,
+        "expected_actions": expected,
+    }
+    return write_bundle(folder, graph, **(arguments | changed))
+
+
+def test_ppo_behind_its_normaliser_and_the_bundle_agree_on_10_000_rows(tmp_path, ppo_graph, ppo_expected, rows):
+    assert len(np.unique(ppo_expected)) > 1
+    report = _write(tmp_path / "ppo", ppo_graph, rows, ppo_expected)
+    assert (report.parity.rows, report.parity.equal, len(report.parity.wrong)) == (10_000, 10_000, 0)
+    policy = load_bundle(tmp_path / "ppo", [f"f{i}" for i in range(FEATURES)])
+    np.testing.assert_array_equal([policy.act(row) for row in rows], ppo_expected)
+    assert policy.name == "ppo"
+
+
+def test_dqn_and_the_bundle_agree_on_10_000_rows(tmp_path, rows):
+    env = Toy()
+    model = DQN("MlpPolicy", env, learning_starts=100, buffer_size=500, seed=1, device="cpu").learn(300)
+    small = rows / SCALES
+    expected = model.predict(small, deterministic=True)[0]
+    assert len(np.unique(expected)) > 1
+    report = _write(tmp_path / "dqn", sb3_graph(model), small, expected)
+    assert report.parity.equal == 10_000
+    np.testing.assert_array_equal(load_bundle(tmp_path / "dqn").act(small), expected)
+
+
+def test_answers_of_several_parts_agree_on_10_000_rows(tmp_path, rows):
+    env = _normalised(spaces.MultiDiscrete([4, 3]))
+    model = _ppo(env)
+    expected = model.predict(env.normalize_obs(rows), deterministic=True)[0]
+    names = [f"codec {i}" for i in range(4)] + [f"level {i}" for i in range(3)]
+    report = _write(tmp_path / "multi", sb3_graph(model, env), rows, expected, actions=names)
+    assert (report.sizes, report.parity.equal) == ((4, 3), 10_000)
+    np.testing.assert_array_equal(load_bundle(tmp_path / "multi").act(rows[7]), expected[7])
+
+
+def test_the_ensemble_is_one_graph_that_agrees_on_10_000_rows(tmp_path, ensemble, rows):
+    expected = ensemble.act(rows)
+    assert len(np.unique(expected)) == ACTIONS
+    report = _write(tmp_path / "ensemble", selector_graph(ensemble), rows, expected)
+    assert report.parity.equal == 10_000
+    _, scores = load_bundle(tmp_path / "ensemble").run(rows)
+    np.testing.assert_allclose(scores, ensemble.probabilities(rows), atol=1e-7)
+
+
+def test_the_two_class_network_agrees_on_10_000_rows(tmp_path, rows):
+    labels = np.where(rows[:, 6] > 20, 3, 1)
+    selector = TwoClassNetwork(ACTIONS, columns=[6, 0, 4], choices=(1, 3))
+    held = rows[1000:1200], labels[1000:1200]
+    selector.fit(rows[:1000], labels[:1000], None, validation=held, rng=np.random.default_rng(1))
+    expected = selector.act(rows)
+    assert set(expected) == {1, 3}
+    assert _write(tmp_path / "nn19", selector_graph(selector), rows, expected).parity.equal == 10_000
+
+
+def test_the_trees_alone_give_the_sums_of_xgboost_bit_for_bit(ensemble, rows):
+    booster, _ = ensemble.parts()
+    graph = selector_graph(ensemble)
+    graph.graph.output.append(helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["batch", ACTIONS]))
+    session = GraphPolicy(graph.SerializeToString(), "ensemble")._session
+    (sums,) = session.run(["margin"], {"obs": rows})
+    np.testing.assert_array_equal(sums, booster.inplace_predict(rows, predict_type="margin"))
+
+
+def test_one_decision_stays_below_a_millisecond_in_99_of_100(ppo_graph, ensemble, rows):
+    for graph in (ppo_graph, selector_graph(ensemble)):
+        assert measure_latency(GraphPolicy(graph.SerializeToString(), "policy"), rows[:1000]).p99_us < 1000
+
+
+def test_no_local_path_is_left_in_the_graph(ppo_graph, ensemble):
+    for graph in (ppo_graph, selector_graph(ensemble)):
+        content = graph.SerializeToString()
+        for trace in (b".py", b"site-packages", os.getcwd().encode(), os.path.expanduser("~").encode() + b"/"):
+            assert trace not in content
+        assert not any(value.startswith("/") for entry in graph.metadata_props for value in [entry.value])
+        assert graph.opset_import[0].version == 18
+
+
+def test_an_export_changes_neither_the_model_nor_its_later_training(ppo, ppo_graph, ppo_expected, rows):
+    model, env = ppo
+    model.policy.set_training_mode(True)
+    again = sb3_graph(model, env)
+    assert model.policy.training
+    assert again.SerializeToString() == ppo_graph.SerializeToString()
+    np.testing.assert_array_equal(model.predict(env.normalize_obs(rows), deterministic=True)[0], ppo_expected)
+
+
+def test_one_row_that_disagrees_stops_the_export_and_leaves_nothing(tmp_path, ppo_graph, ppo_expected, rows):
+    wrong = ppo_expected.copy()
+    wrong[4321] = (wrong[4321] + 1) % ACTIONS
+    with pytest.raises(InputError, match=r"row 4321: the graph must answer as the policy.*1 of 10000 rows"):
+        _write(tmp_path / "ppo", ppo_graph, rows, wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_forgetting_the_normaliser_stops_the_export(tmp_path, ppo, ppo_expected, rows):
+    with pytest.raises(InputError, match="with its normaliser"):
+        _write(tmp_path / "ppo", sb3_graph(ppo[0]), rows, ppo_expected)
+
+
+def _linear(weights):
+    """``scores = obs @ weights`` by hand."""
+    sizes = [weights.shape[1]]
+    nodes = [
+        helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["action"], axis=1, keepdims=0),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
+        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", *sizes]),
+    ]
+    inputs = [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", len(weights)])]
+    graph = helper.make_graph(nodes, "linear", inputs, outputs, [numpy_helper.from_array(weights, "weights")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(proto, {"action_sizes": json.dumps(sizes)})
+    return proto
+
+
+def test_exact_ties_are_let_through_and_counted(tmp_path):
+    graph = _linear(np.array([[1, 1, 0, 0], [0, 0, 1, 0]], np.float32))
+    rows = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    report = _write(tmp_path / "tied", graph, rows, np.array([0, 1, 2]))
+    assert (report.parity.equal, report.parity.ties, len(report.parity.wrong)) == (2, 1, 0)
+    with pytest.raises(InputError, match="row 1"):
+        _write(tmp_path / "wrong", graph, rows, np.array([0, 2, 2]))
+
+
+def test_a_graph_of_more_than_five_megabytes_is_refused_with_the_way_out(tmp_path):
+    graph = _linear(np.zeros((LARGEST_BYTES // 16 + 1, ACTIONS), np.float32))
+    with pytest.raises(InputError, match=r"must be below 5 MB, got 5\.0 MB; train fewer or shallower trees"):
+        _write(tmp_path / "large", graph, np.zeros((1, FEATURES), np.float32), np.array([0]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_older_bundle_is_replaced_and_anything_else_is_left_alone(tmp_path, ppo_graph, ppo_expected, rows):
+    bundle = tmp_path / "deep" / "ppo"
+    for seed in (1, 2):
+        _write(bundle, ppo_graph, rows[:50], ppo_expected[:50], provenance={"seed": seed})
+    assert json.loads((bundle / "manifest.json").read_text())["provenance"] == {"seed": 2}
+    assert sorted(file.name for file in bundle.iterdir()) == ["manifest.json", "parity.parquet", "policy.onnx"]
+    assert [file.name for file in bundle.parent.iterdir()] == ["ppo"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(InputError, match="expected a new folder or an older bundle"):
+        _write(tmp_path / "mine", ppo_graph, rows[:50], ppo_expected[:50])
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+def test_the_same_export_gives_the_same_bytes(tmp_path, ppo_graph, ppo_expected, rows):
+    for name in ("first", "second"):
+        _write(tmp_path / name, ppo_graph, rows[:100], ppo_expected[:100])
+    for file in ("policy.onnx", "parity.parquet", "manifest.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"features": _features(7)}, "must be the 8 inputs"),
+        ({"features": [{"name": "rtt", "unit": "ms", "low": 0}] * 8}, "add high"),
+        ({"features": [{"name": "rtt", "unit": "ms", "low": 0, "high": 1}] * 8}, "differ in name"),
+        ({"actions": ["zstd"]}, "must name the 4"),
+        ({"expected_actions": np.array([9] * 50)}, "must be in"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_graph_are_refused(tmp_path, ppo_graph, ppo_expected, rows, changed, message):
+    with pytest.raises(ValueError, match=message):
+        _write(tmp_path / "ppo", ppo_graph, rows[:50], changed.pop("expected_actions", ppo_expected[:50]), **changed)
+
+
+def test_a_model_that_is_not_exported_is_refused_by_its_kind():
+    with pytest.raises(ValueError, match="PPO or DQN model, got A2C"):
+        sb3_graph(A2C("MlpPolicy", Toy(), device="cpu"))
+    with pytest.raises(ValueError, match="Discrete or MultiDiscrete"):
+        sb3_graph(PPO("MlpPolicy", Toy(spaces.Box(0, 1, (2,))), device="cpu"))
+
+
+def test_a_tree_of_a_single_leaf_is_exported(tmp_path):
+    rows = np.zeros((4, FEATURES), np.float32)
+    labels = np.array([1, 1, 1, 0])
+    selector = Ensemble(2, trees=TreesConfig(rounds=1), network=NetworkConfig(layers=(Layer(4),), epochs=1))
+    selector.fit(rows, labels, None, validation=(rows, labels), rng=np.random.default_rng(1))
+    policy = GraphPolicy(selector_graph(selector).SerializeToString(), "leaf")
+    np.testing.assert_allclose(policy.run(rows)[1], selector.probabilities(rows), atol=1e-7)

@@ -1,0 +1,41 @@
+"""The door to Numba: caches that follow the content, and import where nothing can be written or compiled."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim.jit import content_hash, first_writable
+from sim.physics import CUBIC, stream_time
+
+ROOT = Path(__file__).parents[2]
+CALL = "from math import inf; from sim.physics import stream_time; print(stream_time(1e7, 1e6, 0.05, 1e-3, inf, 1e5, 0))"
+
+
+def test_a_change_in_any_kernel_file_gives_another_cache(tmp_path: Path) -> None:
+    (tmp_path / "caller.py").write_text("caller")
+    (tmp_path / "callee.py").write_text("returns 10")
+    before = content_hash(tmp_path)
+    assert content_hash(tmp_path) == before
+    (tmp_path / "callee.py").write_text("returns 20")
+    assert content_hash(tmp_path) != before
+
+
+def test_the_first_folder_that_can_be_written_is_taken(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file is no folder")
+    assert first_writable([blocked, tmp_path], "abc") == tmp_path / "abc"
+    assert first_writable([blocked], "abc") is None
+
+
+@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"HOME": os.devnull, "TMPDIR": os.devnull}])
+def test_plain_python_and_a_machine_without_a_cache_give_the_same_figure(setting: dict[str, str]) -> None:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")} | setting
+    run = subprocess.run(
+        [sys.executable, "-c", CALL], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) == pytest.approx(
+        stream_time(1e7, 1e6, 0.05, 1e-3, float("inf"), 1e5, CUBIC), rel=1e-12
+    )
