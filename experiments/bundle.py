@@ -176,6 +176,10 @@ def _manifest(path: Path) -> dict[str, Any]:
         if not isinstance(manifest.get(key), kind):
             problem = f"expected {kind.__name__}, got {type(manifest.get(key)).__name__}; export again"
             raise InputError(path, key, problem)
+    if not all(
+        isinstance(feature, dict) and isinstance(feature.get("name"), str) for feature in manifest["features"]
+    ):
+        raise InputError(path, "features", "expected objects with a name each; export again")
     if seal(manifest) != manifest["seal"]:
         raise InputError(
             path, "seal", "the manifest was changed after the export; export again or restore it"

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from experiments.faults import suggestion
-from experiments.learner_config import Learner
-from experiments.settings import Settings
+from agents.learners.settings import Learner
 from sim.errors import InputError
+from sim.refusals import suggestion
+from sim.settings import Settings
 
 REFERENCES = ("best_static", "best_found")
 """Rows of the comparison that are no policies: the best constant, chosen on validation, and the best answers

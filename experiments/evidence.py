@@ -17,7 +17,8 @@ SPLITS: Final = ("validation", "test", "held-out")
 EPISODE_KEYS: Final = ("policy", "kind", "training_seed", "scenario", "split", "episode")
 METRICS: Final = {
     "cost_s": "s", "completion_cost_s": "s", "cpu_cost_s": "s", "late_cost_s": "s",
-    "cpu_s": "s", "late_s": "s", "completion_mean_s": "s", "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
+    "cpu_s": "s", "late_s": "s", "completion_mean_s": "s",
+    "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
     "missed_share": "share", "wire_bytes": "bytes", "raw_bytes": "bytes", "makespan_s": "s",
     "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share", "act_us": "us",
 }  # fmt: skip

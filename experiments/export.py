@@ -23,10 +23,10 @@ from experiments.bundle import (
     seal,
     verify,
 )
-from experiments.files import TEMPORARY, write_json, writing
 from experiments.graph_policy import FEATURE_NAMES, GraphPolicy
 from experiments.parity import ACTION, SCORE, Parity, ParityRows, compare, write_parity
 from sim.errors import InputError
+from sim.files import TEMPORARY, write_json, writing
 
 LARGEST_BYTES: Final = 5_000_000
 """Of the graph: a bundle must fit beside any sender, and a larger one is a sign of an unpruned forest."""

@@ -71,7 +71,7 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
         columns,
         height,
         "What does each policy cost beside the best static one?",
-        f"Cost on {split} episodes; bars: 95 % intervals. Left of the grey line is cheaper.",
+        f"Cost on {split} episodes; bars: intervals. Left of the grey line is cheaper.",
     )
     low, high = _limits(costs)
     for number, axes in enumerate(charts):
@@ -185,7 +185,7 @@ def headroom(costs: pd.DataFrame) -> Figure:
             s={"static": 26, "oracle": 110, "search": 70}.get(str(kind), 46),
             color=colour(str(policy), str(kind)),
             linewidths=1.2 if static else 0,
-            zorder=2 if static else 3,
+            zorder={"static": 2, "learner": 4}.get(str(kind), 3),
             label=policy,
         )
     axes.set_yticks(

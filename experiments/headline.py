@@ -10,8 +10,12 @@ from rich.text import Text
 
 from experiments.summary import ALL, BEST_STATIC, Summary
 
-SCENARIOS_ABREAST: Final = 7
-"""Columns that fit beside the names of policies in 120 characters."""
+TERMINAL_WIDTH: Final = 120
+"""Characters abreast that the tables keep within."""
+INTERVAL_WIDTH: Final = 11
+"""Characters of an interval such as 101.6–108.5."""
+SHOWN_PERCENT: Final = 0.05
+"""An interval narrower than what a table shows is left out."""
 
 
 class HeadlineRow(NamedTuple):
@@ -64,9 +68,8 @@ def headline_renderables(lines: Sequence[HeadlineRow]) -> list[Table]:
         own = {(line.policy, line.scenario): line for line in lines if line.split == split}
         scenarios = sorted({key[1]: None for key in own}, key=lambda name: name != ALL)
         policies = list(dict.fromkeys(key[0] for key in own))
-        for start in range(0, len(scenarios), SCENARIOS_ABREAST):
-            abreast = scenarios[start : start + SCENARIOS_ABREAST]
-            title = f"Cost on {split} episodes, % of the best static policy (95 % interval)"
+        for abreast in _abreast(scenarios, TERMINAL_WIDTH - max(map(len, policies)) - 2):
+            title = f"Cost on {split} episodes, % of the best static policy (interval below)"
             table = Table(
                 title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
             )
@@ -80,12 +83,30 @@ def headline_renderables(lines: Sequence[HeadlineRow]) -> list[Table]:
     return tables
 
 
+def _abreast(scenarios: Sequence[str], width: int) -> list[list[str]]:
+    """Scenarios in groups whose columns fit into a width.
+
+    >>> _abreast(["all", "wan", "a-long-name-of-a-scenario"], 30)
+    [['all', 'wan'], ['a-long-name-of-a-scenario']]
+    """
+    groups: list[list[str]] = [[]]
+    left = width
+    for scenario in scenarios:
+        needed = max(INTERVAL_WIDTH, len(scenario)) + 2
+        if groups[-1] and needed > left:
+            groups.append([])
+            left = width
+        groups[-1].append(scenario)
+        left -= needed
+    return groups
+
+
 def _cell(line: HeadlineRow | None) -> Text:
     if line is None:
         return Text("–", style="dim")
     style = "green" if line.high < 100 else "red" if line.low > 100 else ""
     text = Text(f"{line.percent:.1f}", style=style)
-    if line.high > line.low:
+    if line.high - line.low >= SHOWN_PERCENT:
         digits = 0 if line.high >= 200 else 1
         text.append(f"\n{line.low:.{digits}f}–{line.high:.{digits}f}", style="dim")
     return text

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.files import write_whole
+from sim.files import write_whole
 
 COLOURS: Final = {
     "ppo": "#0072B2",

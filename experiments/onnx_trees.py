@@ -47,6 +47,9 @@ def tree_node(booster: xgboost.Booster, observation: str, margin: str) -> onnx.N
     table = _Table()
     for tree, action in zip(model["trees"], model["tree_info"], strict=True):
         table.add(tree, action)
+    missing: dict[str, Any] = (
+        {"nodes_missing_value_tracks_true": table.missing_left} if any(table.missing_left) else {}
+    )
     return helper.make_node(
         "TreeEnsemble",
         [observation],
@@ -60,13 +63,13 @@ def tree_node(booster: xgboost.Booster, observation: str, margin: str) -> onnx.N
         nodes_featureids=table.features,
         nodes_modes=numpy_helper.from_array(np.full(len(table.features), BRANCH_LESS_THAN, np.uint8)),
         nodes_splits=numpy_helper.from_array(np.array(table.splits, np.float32)),
-        nodes_missing_value_tracks_true=table.missing_left,
         nodes_truenodeids=table.left,
         nodes_trueleafs=table.left_is_leaf,
         nodes_falsenodeids=table.right,
         nodes_falseleafs=table.right_is_leaf,
         leaf_targetids=table.leaf_actions,
         leaf_weights=numpy_helper.from_array(np.array(table.leaf_weights, np.float32)),
+        **missing,
     )
 
 

@@ -14,8 +14,9 @@ from sim.errors import InputError
 TIE_STEPS: Final = 1
 """Float32 steps, at the larger of the scores and 1, by which two scores may differ and still be a tie.
 
-PPO takes the best of softmax probabilities, which lose what is below a step at 1. Measured, torch 2.13 with
-onnxruntime 1.31: of 24 networks with values from 0.01 to 5000 on 100 000 rows each, one row flipped, by 0.12 steps."""
+PPO takes the best of softmax probabilities, which lose what is below a step at 1. Measured with torch 2.13
+and onnxruntime 1.31: of 24 networks with values from 0.01 to 5000, on 100 000 rows each, one row flipped, by
+0.12 steps."""
 
 ACTION, SCORE = "action:", "score:"
 """What the names of the columns of expected actions and scores begin with; no feature's name may."""
@@ -107,8 +108,14 @@ def read_parity(path: Path, features: Sequence[str], sizes: Sequence[int]) -> Pa
             raise InputError(path, f"column {place}", f"expected {want!r}, got {got!r}; export again")
     if len(wanted) != len(found) or not columns[0].size:
         raise InputError(path, "", f"expected rows of {len(wanted)} columns, got {len(found)}; export again")
+    if not all(np.issubdtype(column.dtype, np.number) and np.isfinite(column).all() for column in columns):
+        raise InputError(path, "", "expected finite numbers in every row; export again")
     first_score = len(features) + len(sizes)
     actions = np.stack(columns[len(features) : first_score], axis=1).astype(np.int64)
+    if np.any(actions < 0) or np.any(actions >= np.array(sizes)):
+        raise InputError(
+            path, "", f"expected actions in [0, size) of {list(sizes)}, got others; export again"
+        )
     return ParityRows(
         np.stack(columns[: len(features)], axis=1).astype(np.float32),
         actions[:, 0] if len(sizes) == 1 else actions,

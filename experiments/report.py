@@ -7,16 +7,16 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from experiments.evidence import Evidence, kinds
-from experiments.files import write_text
 from experiments.gallery import draw
 from experiments.headline import HeadlineRow, headline_table
 from experiments.sections import Model, cost_parts, headline, headroom, imitation, setup, speed
 from experiments.summary import ALL, Summary
+from sim.files import write_text
 
 REPORT_FILE: Final = "report.md"
 CAPTIONS: Final = {
-    "learning_curves": "Validation cost of the learners against training steps, beside policies that do not learn",
-    "cost_by_scenario": "Cost of every policy in every scenario, in percent of the best static one, with intervals",
+    "learning_curves": "Validation cost of the learners by training step, beside policies that do not learn",
+    "cost_by_scenario": "Cost of every policy in every scenario, in percent of the best static one",
     "cost_held_out": "The same on scenarios that no policy was trained on",
     "confusion": "What each policy answers where the one-step oracle answers this or that",
     "headroom": "Best static policy, best answers found, and the policies between them, by scenario",
@@ -30,8 +30,7 @@ LIMITS: Final = (
     "The best answers found come from a local search: the optimum costs as much or less, and the true "
     "headroom is as large or larger.",
     "The one-step oracle knows true ratios and rates but neither queues nor later deltas; agreeing with it "
-    "is "
-    "not the aim, and a lower cost than its is possible.",
+    "is not the aim, and a lower cost than its is possible.",
     "No correction is made for the number of comparisons: of twenty intervals of 95 %, one may exclude zero "
     "by chance.",
 )
@@ -152,10 +151,9 @@ def _against_the_others(summary: Summary, policy: str, split: str) -> str:
     """The same count against the oracle and the ensemble, in short."""
     parts = []
     for other in ("one_step_oracle", "ensemble"):
-        pairs = [
-            pair for pair in summary["paired"]
-            if (pair["policy"], pair["against"], pair["split"]) == (policy, other, split) and pair["scenario"] != ALL
-        ]  # fmt: skip
+        key = (policy, other, split)
+        own = [pair for pair in summary["paired"] if (pair["policy"], pair["against"], pair["split"]) == key]
+        pairs = [pair for pair in own if pair["scenario"] != ALL]
         if pairs:
             less = sum(pair.get("high", np.nan) < 0 for pair in pairs)
             more = sum(pair.get("low", np.nan) > 0 for pair in pairs)

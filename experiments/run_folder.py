@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import IO, Self
 
 from experiments.config import ExperimentConfig
-from experiments.files import TEMPORARY, sweep_temporary, write_json, write_text, writing
-from experiments.settings import digest, dump
-from experiments.yaml_file import read_yaml
 from sim.errors import InputError
+from sim.files import TEMPORARY, sweep_temporary, write_json, write_text, writing
+from sim.settings import digest, dump
+from sim.yaml_file import read_yaml
 
 if os.name == "posix":
     import fcntl

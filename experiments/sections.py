@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.evidence import Evidence
-from experiments.headline import HeadlineRow, headline_table
+from experiments.headline import SHOWN_PERCENT, HeadlineRow, headline_table
 from experiments.summary import ALL, Summary
 
 COST_PARTS: Final = (
@@ -26,10 +26,9 @@ COST_PARTS: Final = (
 )
 """Metric, title of its column, and what its value is divided by there."""
 NOTE: Final = (
-    "With intervals; **bold** where the interval lies below 100 %. All policies met the same episodes, "
-    "`best_found` only those that were searched, so it is compared on these. The line over all scenarios "
-    "is the "
-    "geometric mean of the others."
+    "In brackets the bootstrap interval (95 % unless the config says otherwise); **bold** where it lies below "
+    "100 %. All policies met the same episodes, `best_found` only those that were searched, so it is compared "
+    "on these. The line over all scenarios is the geometric mean of the others."
 )
 CLAIM_SEEDS: Final = 5
 """Trainings that a claim about an algorithm needs (Agarwal et al., NeurIPS 2021)."""
@@ -66,7 +65,7 @@ def headline(summary: Summary) -> list[str]:
 def _percent(line: HeadlineRow | None) -> str:
     if line is None:
         return "–"
-    if not line.high > line.low:
+    if not line.high - line.low >= SHOWN_PERCENT:
         return f"{line.percent:.1f}"
     text = f"{line.percent:.1f} ({line.low:.1f} to {line.high:.1f})"
     return f"**{text}**" if line.high < 100 else text
@@ -137,8 +136,8 @@ def imitation(summary: Summary) -> list[str]:
     if own.empty:
         return []
     values = own.pivot_table(index="policy", columns="metric", values="value", sort=False)
-    classes = [name for name in values if str(name).startswith("f1/")]
-    titles = ["accuracy", "majority baseline", "F1, mean", *(f"F1 {str(name)[3:]}" for name in classes)]
+    classes = [name for name in map(str, values) if name.startswith("f1/")]
+    titles = ["accuracy", "majority baseline", "F1, mean", *(f"F1 {name[3:]}" for name in classes)]
     table = [
         [
             str(row.name),
@@ -150,8 +149,7 @@ def imitation(summary: Summary) -> list[str]:
     return [
         "## Agreement with the one-step oracle", "",
         "On all test decisions. An accuracy means something as far as it passes the majority baseline: the "
-        "oracle's most "
-        "frequent answer, given every time.", "",
+        "oracle's most frequent answer, given every time.", "",
         *_table(["policy", *titles], table),
     ]  # fmt: skip
 
@@ -165,7 +163,7 @@ def speed(summary: Summary, models: Sequence[Model]) -> list[str]:
         act = own.groupby("policy", sort=False)["value"].median()
         table = [[str(policy), f"{value:,.0f}"] for policy, value in act.items()]
         lines += [
-            "Of the Python policy, median over scenarios; it hangs on the machine:", "",
+            "Of the Python policy, median over scenarios; it depends on the machine:", "",
             *_table(["policy", "µs a decision"], table), "",
         ]  # fmt: skip
     if models:
@@ -182,19 +180,16 @@ def setup(evidence: Evidence, versions: Mapping[str, str], config: str) -> list[
     """Episodes, seeds, versions and config: what it takes to make the figures again."""
     episodes = evidence.episodes
     counts = episodes.groupby(["scenario", "split"], sort=False)["episode"].nunique().unstack(fill_value=0)
-    seeds = episodes[episodes["training_seed"] >= 0].groupby("policy", sort=False)["training_seed"].unique()
+    learners = episodes[episodes["kind"] == "learner"]
+    seeds = learners.groupby("policy", sort=False)["training_seed"].unique()
     lines = ["## Set-up", "", "Episodes a scenario, the same for every policy:", ""]
     table = [[str(name), *map(str, row)] for name, row in zip(counts.index, counts.to_numpy(), strict=True)]
     lines += _table(["scenario", *map(str, counts.columns)], table)
     for policy, own in seeds.items():
-        lines += [
-            "",
-            f"{policy} was trained {len(own)} times, with the seeds {', '.join(map(str, sorted(own)))}.",
-        ]
+        lines += ["", f"Training seeds of {policy}: {', '.join(map(str, sorted(own)))}."]
         if len(own) < CLAIM_SEEDS:
             lines[-1] += (
-                f" A claim about the algorithm needs {CLAIM_SEEDS}: take its intervals as those of these "
-                f"trainings."
+                f" A claim about the algorithm needs {CLAIM_SEEDS}; this one is about these trainings."
             )
     if versions:
         lines += ["", ", ".join(f"{name} {version}" for name, version in versions.items())]

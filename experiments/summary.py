@@ -31,7 +31,7 @@ Summary = dict[str, list[dict[str, Any]]]
 
 
 class Chance(NamedTuple):
-    """Resampling with chance of its own for each comparison: a policy more changes no interval of the others."""
+    """Resampling with chance of its own for each comparison: one policy more changes no other interval."""
 
     seed: int
     level: float
@@ -53,15 +53,21 @@ def build_summary(
 ) -> Summary:
     """Figures, comparisons, headroom and agreement of a run, as ``summary.json`` holds them.
 
-    ``rows`` have policy, scenario, split, metric, value, low, high, unit. Beside the metrics of an episode
-    (means, so that the parts of a cost add up to it) they hold ``cost_iqm_s``, the interquartile mean;
-    ``best_static``, the validation cost of the static policy that is chosen in a scenario;
-    ``searched_cost_s``, the cost on the episodes that ``best_found`` has; ``headroom``, the share of the best static cost that ``best_found``
-    saves; ``nothing_to_learn``, 1 where that is within 3 %; ``headroom_won``, the share of it that a policy
-    wins; and of decisions that the one-step oracle made, too: ``accuracy``, ``majority`` (accuracy of its most
-    frequent answer), ``f1/<action>`` and ``f1_macro``.
+    ``rows`` have policy, scenario, split, metric, value, low, high, unit. Metrics of an episode are means, so
+    that the parts of a cost add up to it. Further metrics:
+
+    * ``cost_iqm_s``: interquartile mean of the cost.
+    * ``best_static``: validation cost of the static policy that is chosen in a scenario.
+    * ``searched_cost_s``: cost on the episodes that ``best_found`` has.
+    * ``headroom``: share of the best static cost that ``best_found`` saves.
+    * ``nothing_to_learn``: 1 where the best static policy is within 3 % of ``best_found``, else 0.
+    * ``headroom_won``: share of the headroom that a policy wins.
+    * ``accuracy``, ``f1/<action>``, ``f1_macro``: agreement with the one-step oracle; ``majority``: accuracy
+      of the oracle's most frequent action. Scenario ``all`` is over all decisions.
+
     ``paired`` have policy, against, scenario, split, metric, difference (a share, negative is cheaper), low,
-    high, probability_of_improvement, on the episodes that both have. What is not known is left out.
+    high, probability_of_improvement, on the episodes that both have; scenario ``all`` is their geometric
+    mean. What is not known is left out.
 
     Args:
         episodes: Rows of ``episodes.parquet``.
@@ -209,7 +215,7 @@ def _agreement_rows(episodes: pd.DataFrame, decisions: pd.DataFrame) -> Iterator
 def confusions(
     episodes: pd.DataFrame, decisions: pd.DataFrame
 ) -> Iterator[tuple[str, str, str, np.ndarray, list[str]]]:
-    """Counts of (oracle's answer, policy's answer) of each policy: in every scenario, and over all of a split.
+    """Counts of (oracle's answer, policy's answer) of each policy, over all of a split and by scenario.
 
     Yields:
         Policy, scenario, split, counts of shape (classes, classes), names of the classes.

@@ -22,7 +22,7 @@ from tensorboard.plugins.text import metadata as text
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments.evidence import Evidence, best_statics, cost_relative
-from experiments.files import write_whole
+from sim.files import write_whole
 
 EVENT_FILE: Final = "events.out.tfevents.0000000000.dwcp-gym"
 """Sorts before the events that a learner writes while it trains, so that TensorBoard reads both."""
@@ -82,7 +82,7 @@ def write_tensorboard(
     folders = []
     for (policy, seed), rows in runs.items():
         name = run_name(policy, seed)
-        identity = {"policy": policy, "kind": str(rows["kind"].iloc[0]), "seed": seed}
+        identity: dict[str, Setting] = {"policy": policy, "kind": str(rows["kind"].iloc[0]), "seed": seed}
         of_policy = curves[curves["policy"] == policy]
         curve = of_policy[of_policy["training_seed"] == seed]
         values = _final_values(rows, episodes)
@@ -124,7 +124,9 @@ def _final_values(run: pd.DataFrame, episodes: pd.DataFrame) -> dict[str, float]
 
 
 def _curve_events(curve: pd.DataFrame) -> list[Event]:
-    columns = {name: CURVE_TAGS.get(name, name) for name in curve if name in CURVE_TAGS or "/" in str(name)}
+    columns = {
+        name: CURVE_TAGS.get(name, name) for name in map(str, curve) if name in CURVE_TAGS or "/" in name
+    }
     return [
         _event(int(row["step"]), _scalars({tag: float(row[name]) for name, tag in columns.items()}))
         for row in curve.sort_values("step").to_dict("records")
@@ -172,7 +174,7 @@ def _image(path: Path) -> Summary.Value:
 
 
 def _layout() -> Summary.Value:
-    """Custom Scalars: the learners with the band of their seeds, then all policies in one chart a question."""
+    """Custom Scalars: the learners with the band of their seeds, then all policies, a chart a question."""
     band = layout_pb2.MarginChartContent.Series(
         value="seeds/cost_relative", lower="seeds/cost_relative_low", upper="seeds/cost_relative_high"
     )

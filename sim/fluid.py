@@ -203,6 +203,24 @@ def advance(
 
 
 @njit
+def foresee(
+    flows: Flows,
+    ahead: Flows,
+    count: int,
+    times: Floats,
+    conditions: Floats,
+    paths: Floats,
+    cores: Floats,
+    usable: Floats,
+    now: float,
+) -> tuple[float, int]:
+    """Copy the flows to ``ahead`` and move the copies to where the first of them ends; returns as `advance` does."""
+    for i in range(count):
+        ahead[i] = flows[i]
+    return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
+
+
+@njit
 def tally(flows: Flows, count: int, path: int, sums: Floats) -> None:
     """Write to ``sums`` the six entries of `sim.network.Tally`: four of one path and its cores, two of all flows."""
     sums[:] = 0.0

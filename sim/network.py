@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, Floats, advance, tally
+from sim.fluid import FLOW, Floats, advance, foresee, tally
 
 _FIRST_SLOTS = 32
 
@@ -69,6 +69,7 @@ class Network:
         self._version = 0
         self._spent_cpu_s = 0.0
         self._sums = np.empty(len(Tally._fields))
+        self._tallies: dict[int, Tally] = {}  # by path, as of now
 
     def carry(self, flow: Flow) -> simpy.Event:
         """Put a transfer on its path; the event succeeds with the core-seconds used when its last byte is decoded."""
@@ -86,8 +87,11 @@ class Network:
     def tally(self, path: int) -> Tally:
         """Count what is in flight now."""
         self._settle()
-        tally(self._flows, len(self._done), path, self._sums)
-        return Tally(*self._sums.tolist())
+        known = self._tallies.get(path)
+        if known is None:
+            tally(self._flows, len(self._done), path, self._sums)
+            known = self._tallies[path] = Tally(*self._sums.tolist())
+        return known
 
     def cpu_s(self) -> float:
         """Core-seconds used since the start, both ends."""
@@ -99,16 +103,17 @@ class Network:
         if now > self._time:
             if self._done:
                 advance(self._flows, len(self._done), *self._world, self._time, now)
+                self._tallies.clear()
             self._time = now
 
     def _look_ahead(self) -> None:
         """Find out who ends next if nothing changes, and be woken then."""
         self._version += 1
+        self._tallies.clear()
         count = len(self._done)
         if not count:
             return
-        self._ahead[:count] = self._flows[:count]
-        end_s, ended = advance(self._ahead, count, *self._world, self._time, np.inf)
+        end_s, ended = foresee(self._flows, self._ahead, count, *self._world, self._time)
         if ended < 0:
             raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
         wake = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now), (self._version, end_s, ended))

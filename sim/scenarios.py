@@ -1,7 +1,6 @@
 """A scenario says which network, which workload and which prices; episodes are drawn from it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sim.faults import FaultModel
@@ -129,19 +128,3 @@ class Scenario:
     def with_(self, **changes: Any) -> "Scenario":
         """Copy with other values; checked like a new one."""
         return replace(self, **changes)
-
-
-def to_mapping(scenario: Scenario) -> dict[str, Any]:
-    """Plain mappings, lists and numbers, as YAML writes them."""
-    return asdict(scenario)
-
-
-def from_mapping(values: Mapping[str, Any]) -> Scenario:
-    """Scenario from plain mappings.
-
-    Raises:
-        pydantic.ValidationError: If a key is unknown or a value is of the wrong type or out of range.
-    """
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Scenario).validate_python(dict(values))

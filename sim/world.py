@@ -109,12 +109,10 @@ class World:
         All that happens at one moment happens before a question of that moment is put, so that the second of two
         transfers that start together sees the first.
         """
-        clock = self.clock
-        while not (self._open and clock.peek() > clock.now):
-            if clock.peek() == float("inf"):
-                return None
+        clock, asked = self.clock, self._open
+        while (at := clock.peek()) < inf and not (asked and at > clock.now):
             clock.step()
-        return self._question(self._open[0][0])
+        return self._question(asked[0][0]) if asked else None
 
     def answer(self, codec: int) -> None:
         """Answer the question that was put last with the index of a codec."""

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from experiments.config import ExperimentConfig
-from experiments.settings import load
+from sim.settings import load
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("sim", "envs", "agents", "experiments")

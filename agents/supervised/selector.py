@@ -1,7 +1,5 @@
 """What supervised selectors share: labels in, probabilities out, the likeliest allowed action, one file."""
 
-import os
-import zipfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from agents.policy import Actions, Learned, Mask, Observation, best_allowed
 from sim.errors import InputError
+from sim.files import write_whole
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Held = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
@@ -91,22 +90,8 @@ def write_selector(path: Path, kind: str, arrays: Arrays) -> None:
     Raises:
         InputError: If the file system refuses.
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            np.savez_compressed(
-                stream, allow_pickle=False, kind=np.array(kind), version=np.array(FILE_VERSION), **arrays
-            )
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(
-            path, "", f"cannot be written: {error.strerror or error}; free room or name another file"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    header = {"kind": np.array(kind), "version": np.array(FILE_VERSION)}
+    write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **header, **arrays))
 
 
 def read_selector(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
@@ -122,15 +107,7 @@ def read_selector(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
         raise InputError(
             path, "", f"expected a saved {kind} selector, found no file; train it first"
         ) from error
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        KeyError,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # zipfile, zlib, numpy and tokenize: their errors share no base class
         raise InputError(
             path, "", f"expected a saved {kind} selector, got a torn or foreign file; train it again"
         ) from error

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from experiments.config import ExperimentConfig, check_names
-from experiments.settings import as_yaml, digest, dump, key_help, load, schema
-from experiments.yaml_file import MOST_BYTES
 from sim.errors import InputError
+from sim.settings import as_yaml, digest, dump, key_help, load, schema
+from sim.yaml_file import MOST_BYTES
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 
@@ -250,7 +250,7 @@ def test_digest_depends_on_values_and_neither_on_order_nor_on_workers(good, tmp_
 
 def test_digest_is_the_same_in_another_process(good):
     code = (
-        "import sys, pathlib; from experiments.settings import *; from experiments.config import *;"
+        "import sys, pathlib; from sim.settings import *; from experiments.config import *;"
         "print(digest(load(pathlib.Path(sys.argv[1]), ExperimentConfig)))"
     )
     root = Path(__file__).parents[2]

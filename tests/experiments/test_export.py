@@ -1,10 +1,11 @@
 """The graph answers as the policy on 10 000 rows, and a bundle is written whole or not at all."""
 
 import json
-import os
+from pathlib import Path
 
 import gymnasium
 import numpy as np
+import onnx
 import pytest
 import torch
 from gymnasium import spaces
@@ -94,6 +95,11 @@ def ensemble():
     return selector
 
 
+@pytest.fixture(scope="module")
+def ensemble_graph(ensemble):
+    return selector_graph(ensemble)
+
+
 def _features(count=FEATURES):
     return [{"name": f"f{i}", "unit": "ms", "low": 0.0, "high": 1e6} for i in range(count)]
 
@@ -110,7 +116,9 @@ def _write(folder, graph, rows, expected, **changed):
     return write_bundle(folder, graph, **(arguments | changed))
 
 
-def test_ppo_behind_its_normaliser_and_the_bundle_agree_on_10_000_rows(tmp_path, ppo_graph, ppo_expected, rows):
+def test_ppo_behind_its_normaliser_and_the_bundle_agree_on_10_000_rows(
+    tmp_path, ppo_graph, ppo_expected, rows
+):
     assert len(np.unique(ppo_expected)) > 1
     report = _write(tmp_path / "ppo", ppo_graph, rows, ppo_expected)
     assert (report.parity.rows, report.parity.equal, len(report.parity.wrong)) == (10_000, 10_000, 0)
@@ -140,10 +148,10 @@ def test_answers_of_several_parts_agree_on_10_000_rows(tmp_path, rows):
     np.testing.assert_array_equal(load_bundle(tmp_path / "multi").act(rows[7]), expected[7])
 
 
-def test_the_ensemble_is_one_graph_that_agrees_on_10_000_rows(tmp_path, ensemble, rows):
+def test_the_ensemble_is_one_graph_that_agrees_on_10_000_rows(tmp_path, ensemble, ensemble_graph, rows):
     expected = ensemble.act(rows)
     assert len(np.unique(expected)) == ACTIONS
-    report = _write(tmp_path / "ensemble", selector_graph(ensemble), rows, expected)
+    report = _write(tmp_path / "ensemble", ensemble_graph, rows, expected)
     assert report.parity.equal == 10_000
     _, scores = load_bundle(tmp_path / "ensemble").run(rows)
     np.testing.assert_allclose(scores, ensemble.probabilities(rows), atol=1e-7)
@@ -159,24 +167,30 @@ def test_the_two_class_network_agrees_on_10_000_rows(tmp_path, rows):
     assert _write(tmp_path / "nn19", selector_graph(selector), rows, expected).parity.equal == 10_000
 
 
-def test_the_trees_alone_give_the_sums_of_xgboost_bit_for_bit(ensemble, rows):
+def test_the_trees_alone_give_the_sums_of_xgboost_bit_for_bit(ensemble, ensemble_graph, rows):
     booster, _ = ensemble.parts()
-    graph = selector_graph(ensemble)
+    graph = onnx.ModelProto()
+    graph.CopyFrom(ensemble_graph)
     graph.graph.output.append(helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["batch", ACTIONS]))
     session = GraphPolicy(graph.SerializeToString(), "ensemble")._session
     (sums,) = session.run(["margin"], {"obs": rows})
     np.testing.assert_array_equal(sums, booster.inplace_predict(rows, predict_type="margin"))
 
 
-def test_one_decision_stays_below_a_millisecond_in_99_of_100(ppo_graph, ensemble, rows):
-    for graph in (ppo_graph, selector_graph(ensemble)):
-        assert measure_latency(GraphPolicy(graph.SerializeToString(), "policy"), rows[:1000]).p99_us < 1000
+def test_one_decision_stays_below_a_millisecond_in_99_of_100(ppo_graph, ensemble_graph, rows):
+    for graph in (ppo_graph, ensemble_graph):
+        assert measure_latency(GraphPolicy(graph.SerializeToString(), "policy"), rows[:400]).p99_us < 1000
 
 
-def test_no_local_path_is_left_in_the_graph(ppo_graph, ensemble):
-    for graph in (ppo_graph, selector_graph(ensemble)):
+def test_no_local_path_is_left_in_the_graph(ppo_graph, ensemble_graph):
+    for graph in (ppo_graph, ensemble_graph):
         content = graph.SerializeToString()
-        for trace in (b".py", b"site-packages", os.getcwd().encode(), os.path.expanduser("~").encode() + b"/"):
+        for trace in (
+            b".py",
+            b"site-packages",
+            str(Path.cwd()).encode(),
+            str(Path.home()).encode() + b"/",
+        ):
             assert trace not in content
         assert not any(value.startswith("/") for entry in graph.metadata_props for value in [entry.value])
         assert graph.opset_import[0].version == 18
@@ -243,7 +257,11 @@ def test_an_older_bundle_is_replaced_and_anything_else_is_left_alone(tmp_path, p
     for seed in (1, 2):
         _write(bundle, ppo_graph, rows[:50], ppo_expected[:50], provenance={"seed": seed})
     assert json.loads((bundle / "manifest.json").read_text())["provenance"] == {"seed": 2}
-    assert sorted(file.name for file in bundle.iterdir()) == ["manifest.json", "parity.parquet", "policy.onnx"]
+    assert sorted(file.name for file in bundle.iterdir()) == [
+        "manifest.json",
+        "parity.parquet",
+        "policy.onnx",
+    ]
     assert [file.name for file in bundle.parent.iterdir()] == ["ppo"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
@@ -269,9 +287,17 @@ def test_the_same_export_gives_the_same_bytes(tmp_path, ppo_graph, ppo_expected,
         ({"expected_actions": np.array([9] * 50)}, "must be in"),
     ],
 )
-def test_arguments_that_do_not_fit_the_graph_are_refused(tmp_path, ppo_graph, ppo_expected, rows, changed, message):
+def test_arguments_that_do_not_fit_the_graph_are_refused(
+    tmp_path, ppo_graph, ppo_expected, rows, changed, message
+):
     with pytest.raises(ValueError, match=message):
-        _write(tmp_path / "ppo", ppo_graph, rows[:50], changed.pop("expected_actions", ppo_expected[:50]), **changed)
+        _write(
+            tmp_path / "ppo",
+            ppo_graph,
+            rows[:50],
+            changed.pop("expected_actions", ppo_expected[:50]),
+            **changed,
+        )
 
 
 def test_a_model_that_is_not_exported_is_refused_by_its_kind():

@@ -123,9 +123,7 @@ def test_a_late_comer_of_equal_number_loses_ln_2_ramps() -> None:
 
 
 @pytest.mark.parametrize(("n", "m", "fair_s"), [(1.0, 8.0, 10.0), (16.0, 4.0, 2.0), (4.0, 4.0, 0.01)])
-def test_a_finite_late_comer_ends_when_the_growing_share_has_carried_it(
-    n: float, m: float, fair_s: float
-) -> None:
+def test_a_late_comer_ends_when_its_growing_share_has_carried_it(n: float, m: float, fair_s: float) -> None:
     end_s = fair_s + late_comer_delay_s(n, m, 0.06, fair_s)
     steps = 20_000
     carried_s = 0.0
@@ -187,7 +185,8 @@ def test_nothing_to_send_takes_no_time() -> None:
 def test_far_outside_the_measurements_times_stay_sensible(cc: int, cross_streams: float) -> None:
     """No time is below size over capacity; capacity and loss act in one direction, up to a ripple.
 
-    The ripple comes from the even spacing of losses in the stepped saw-tooth: at most 4.5 % for CUBIC, 9.5 % for Reno.
+    The ripple comes from the even spacing of losses in the stepped saw-tooth: at most 4.5 % for CUBIC, 9.5 %
+    for Reno.
     """
     ripple = 1.10 if cc == RENO else 1.05
     for size_bytes, rtt_s, streams in product(SIZES, RTTS_S, STREAMS):

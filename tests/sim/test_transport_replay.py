@@ -1,4 +1,4 @@
-"""Real TCP transfers, one by one, against the time that `sim.physics.transfer_time` gives for their settings."""
+"""Real TCP transfers, one by one, against the time that `sim.physics.transfer_time` gives for each."""
 
 from math import inf
 from pathlib import Path
@@ -34,27 +34,31 @@ def replay(row: pd.Series) -> float:
 
 @pytest.fixture(scope="module")
 def transfers() -> pd.DataFrame:
-    """All transfers on constant paths, each with its relative error; runs over capacity traces are not in the file."""
+    """All transfers with their relative errors; runs over capacity traces are not in the file."""
     rows = pd.read_csv(MEASUREMENTS)
     assert rows["trace"].isna().all()
     rows["m"] = rows["m"].fillna(0.0)
     rows["error"] = [replay(row) for _, row in rows.iterrows()] / rows["T"] - 1.0
     rows["off"] = rows["error"].abs()
     rows["split"] = (rows["dyn"] == 0) & (rows["n"] > 1)
-    rows["streams"] = rows["n"].map(lambda n: "one" if n == 1 else "several")
+    rows["streams"] = (rows["n"] > 1).map({False: "one", True: "several"})
     rows["lossy"] = rows["loss"] > 0
     return rows
 
 
 def table(rows: pd.DataFrame) -> str:
     off = rows.groupby(["exp", "cc", "streams", "lossy"])["off"]
-    return off.agg(["size", "median", lambda x: x.quantile(0.9), "max"]).round(3).to_string()
+    columns = {"transfers": off.size(), "median": off.median(), "p90": off.quantile(0.9), "worst": off.max()}
+    return pd.DataFrame(columns).round(3).to_string()
 
 
-def test_half_of_all_transfers_are_met_within_5_percent_and_nine_in_ten_within_20(
+def test_half_of_all_transfers_are_met_within_5_percent_and_most_within_20(
     transfers: pd.DataFrame,
 ) -> None:
-    """Over all but payloads split beforehand, cross traffic and single lossy streams (which vary by 15 %) included."""
+    """All but payloads split beforehand; with cross traffic and single lossy streams.
+
+    The latter vary by 15 % from run to run: they are not fitted, and no better is asked of them.
+    """
     rows = transfers[~transfers["split"]]
     assert len(rows) == 263
     assert rows["off"].median() <= 0.05, table(rows)
@@ -82,7 +86,7 @@ def test_small_transfers_are_met_within_5_percent_whatever_the_control(transfers
 
 
 def test_repeats_of_one_setting_are_met_in_the_mean(transfers: pd.DataFrame) -> None:
-    """Seven repeats each, one stream or stolen work: the mean over the repeats, which chance leaves steadier."""
+    """Seven repeats each, one stream or stolen work: means vary less by chance."""
     rows = transfers[(transfers["exp"] == "rep") & ~transfers["split"]]
     error = rows.groupby(["rtt", "loss", "n"])["error"].mean()
     assert (error.abs() <= 0.20).all(), error.to_string()

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from experiments.settings import Settings
+from sim.settings import Settings
 
 
 def _counted(value: Any) -> Any:
@@ -59,8 +59,6 @@ class LearnerConfig(Settings):
     """Widths of the hidden layers."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Non-linearity of the hidden layers."""
-    scale_rewards: bool = True
-    """Whether rewards are divided by a running deviation of the return; evaluation never is."""
 
 
 class PPOConfig(LearnerConfig):

@@ -10,10 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from experiments.faults import Fault, fault
-from experiments.files import write_text
-from experiments.yaml_file import COMMAND_LINE, Tree, apply_override, read_yaml
 from sim.errors import InputError
+from sim.files import write_text
+from sim.refusals import Fault, fault
+from sim.yaml_file import COMMAND_LINE, Tree, apply_override, read_yaml
 
 
 class Settings(BaseModel):

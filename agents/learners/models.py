@@ -1,0 +1,60 @@
+"""Stable-Baselines3 models from our settings."""
+
+from collections.abc import Callable
+
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from agents.learners.settings import DQNConfig, LearnerConfig, PPOConfig
+
+_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> PPO | DQN:
+    """A model before its first step, on the CPU: networks of this size gain nothing elsewhere."""
+    policy = {"net_arch": list(config.layers), "activation_fn": _ACTIVATIONS[config.activation]}
+    if isinstance(config, PPOConfig):
+        return PPO(
+            "MlpPolicy",
+            envs,
+            learning_rate=_schedule(config),
+            n_steps=config.rollout,
+            batch_size=config.batch,
+            n_epochs=config.epochs,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            clip_range=config.clip,
+            ent_coef=config.entropy,
+            vf_coef=config.value_weight,
+            max_grad_norm=config.gradient_limit,
+            policy_kwargs=policy,
+            seed=seed,
+            device="cpu",
+        )
+    if isinstance(config, DQNConfig):
+        return DQN(
+            "MlpPolicy",
+            envs,
+            learning_rate=_schedule(config),
+            buffer_size=config.buffer,
+            learning_starts=config.learning_starts,
+            batch_size=config.batch,
+            gamma=config.gamma,
+            train_freq=config.train_freq,
+            gradient_steps=config.gradient_steps,
+            target_update_interval=config.target_update,
+            exploration_fraction=config.exploration_fraction,
+            exploration_final_eps=config.exploration_final,
+            n_steps=config.n_step,
+            max_grad_norm=config.gradient_limit,
+            policy_kwargs=policy,
+            seed=seed,
+            device="cpu",
+        )
+    raise TypeError(f"no model for settings of kind {config.kind!r}")
+
+
+def _schedule(config: PPOConfig | DQNConfig) -> float | Callable[[float], float]:
+    rate = config.rate
+    return rate if config.schedule == "constant" else lambda left: rate * left

@@ -1,0 +1,1 @@
+"""Supervised selectors: they imitate the one-step oracle."""

@@ -1,0 +1,98 @@
+"""Labelled decisions from the simulator: what a sender saw, and what each codec would cost to the one-step oracle."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.one_step_oracle import OneStepOracle
+from agents.play import play
+from agents.policy import Actions, Mask, Observation, Policy
+from envs.features import CODEC_FEATURES
+from sim.codecs import Codec
+from sim.episode import Episode
+from sim.randomness import stream
+from sim.world import World
+
+_WANDERING = 0.3
+"""Share of decisions that are random while labels are made, so that a selector has seen the states its errors lead to."""
+
+NN19_FEATURES = (
+    "link_type", "region", "capacity_mbps", "bandwidth_mbps", "goodput_share", "rtt_ms",
+    "size_mb", "data_type", "entropy", "compressibility", "has_baseline",
+    "recent_hde_ratio", "delta_potential", "core_backlog_s", "cpu_usage",
+    "running_streams", "recent_amst_rate_share", "wire_backlog_s", "wire_time_s",
+)  # fmt: skip
+"""The published 19 inputs in their order, each by the observation's feature that stands nearest to it.
+
+Repetition becomes compressibility, tier becomes provisioned capacity, HDE's and AMST's latencies become the backlogs of
+cores and wire: the published ones are functions of the very transfer, which no sender knows before.
+"""
+
+
+class Labels(NamedTuple):
+    """Decisions of one or several episodes.
+
+    Attributes:
+        rows: Observations, shape (n, features).
+        costs: One-step cost of every codec in seconds, shape (n, codecs).
+    """
+
+    rows: NDArray[np.float32]
+    costs: NDArray[np.float64]
+
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """The cheapest codec of each decision, shape (n,)."""
+        return self.costs.argmin(axis=1)
+
+    @property
+    def stakes(self) -> NDArray[np.float64]:
+        """What each decision counts: log(1 + spread), how much the worst codec costs beyond the best, mean 1."""
+        low = self.costs.min(axis=1)
+        weight = np.log1p(self.costs.max(axis=1) / low - 1.0)
+        return weight / weight.mean() if weight.sum() > 0 else np.ones_like(weight)
+
+
+class _Wanderer(Policy):
+    """The one-step oracle that sometimes chooses at random, and writes down what it knew."""
+
+    name = "wanderer"
+    needs_world = True
+
+    def __init__(self, codecs: Sequence[Codec], rng: np.random.Generator) -> None:
+        self._oracle = OneStepOracle(codecs)
+        self._rng = rng
+        self.rows: list[Observation] = []
+        self.costs: list[NDArray[np.float64]] = []
+
+    def bind(self, world: World) -> None:
+        self._oracle.bind(world)
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        costs = self._oracle.costs()
+        self.rows.append(observation)
+        self.costs.append(costs)
+        if self._rng.random() < _WANDERING:
+            return int(self._rng.integers(len(costs)))
+        return int(costs.argmin())
+
+
+def label(episode: Episode, codecs: Sequence[Codec]) -> Labels:
+    """Play an episode and label each of its decisions."""
+    wanderer = _Wanderer(codecs, stream(episode.seed, "labels"))
+    play(episode, wanderer, codecs)
+    return Labels(np.array(wanderer.rows), np.array(wanderer.costs))
+
+
+def joined(parts: Sequence[Labels]) -> Labels:
+    """All decisions of several episodes."""
+    return Labels(
+        np.concatenate([part.rows for part in parts]), np.concatenate([part.costs for part in parts])
+    )
+
+
+def nn19_columns() -> list[int]:
+    """Positions of the 19 inputs in the observation."""
+    return [CODEC_FEATURES.index(name) for name in NN19_FEATURES]

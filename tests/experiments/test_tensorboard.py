@@ -1,0 +1,141 @@
+"""TensorBoard runs, read back with TensorBoard's own reader and looked at in a real browser."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from experiments.evidence import Evidence
+from experiments.look import page, save
+from experiments.tensorboard import EVENT_FILE, write_tensorboard
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture
+def runs(evidence: Evidence, tmp_path: Path) -> Path:
+    image = save(page(2, "A question?", "A note.")[0], tmp_path / "figures" / "headroom.png")
+    folder = tmp_path / "tensorboard"
+    write_tensorboard(folder, evidence, settings={"ppo": {"rate": 3e-4}}, config="seed: 0", figures=[image])
+    return folder
+
+
+def read(run: Path) -> EventAccumulator:
+    events = EventAccumulator(str(run))
+    events.Reload()
+    return events
+
+
+def points(run: Path, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, pytest.approx(event.value, rel=1e-6)) for event in read(run).Scalars(tag)]
+
+
+def plugin(run: Path, tag: str) -> bytes:
+    return read(run).SummaryMetadata(tag).plugin_data.content
+
+
+def test_there_is_one_run_for_each_policy_and_training_seed(runs):
+    found = {path.parent.relative_to(runs).as_posix() for path in runs.rglob(EVENT_FILE)}
+    policies = {"zstd", "hde", "ensemble", "one_step_oracle", "best_found", "ppo/seed0", "ppo/seed1"}
+    assert found == policies | {"report"}
+
+
+def test_a_learner_and_a_rule_overlay_on_the_same_tag(runs):
+    assert points(runs / "ppo/seed0", "eval/cost_relative") == [(0, 0.8), (100, 0.7)]
+    assert points(runs / "one_step_oracle", "eval/cost_relative") == [(0, 0.9), (100, 0.9)]
+    assert points(runs / "ppo/seed1", "train/return") == [(0, -1.0), (100, -1.0)]
+
+
+def test_final_figures_bear_the_same_tags_for_every_policy(runs):
+    groups = [set(read(runs / name).Tags()["scalars"]) for name in ("zstd", "one_step_oracle", "ensemble")]
+    assert groups[0] == groups[1] == groups[2]
+    assert {"eval/wan/cost_s", "eval/goodput_mbps", "eval/regret_to_oracle", "test/cost_relative"} <= groups[
+        0
+    ]
+    assert groups[0] <= set(read(runs / "ppo/seed0").Tags()["scalars"])
+
+
+def test_figures_on_test_episodes_are_the_factors_by_hand(runs):
+    assert points(runs / "ppo/seed0", "test/wan/cost_relative") == [(100, 0.69)]
+    assert points(runs / "ppo/seed0", "test/regret_to_oracle") == [(100, (0.69 / 0.8 + 1.09 / 1.0) / 2 - 1)]
+    assert points(runs / "best_found", "test/wan/cost_relative") == [(0, 0.5), (100, 0.5)]
+    assert points(runs / "zstd", "eval/wan/cost_s") == [(0, 115.0), (100, 115.0)]
+
+
+def test_the_band_of_all_seeds_stands_in_the_first_run_of_a_learner(runs):
+    assert points(runs / "ppo/seed0", "seeds/cost_relative") == [(0, 0.9), (100, 0.8)]
+    assert points(runs / "ppo/seed0", "seeds/cost_relative_low") == [(0, 0.8), (100, 0.7)]
+    assert points(runs / "ppo/seed0", "seeds/cost_relative_high") == [(0, 1.0), (100, 0.9)]
+    assert "seeds/cost_relative" not in read(runs / "ppo/seed1").Tags()["scalars"]
+
+
+def test_hyper_parameters_and_their_metrics_stand_in_the_run_itself(runs):
+    message = plugin_data_pb2.HParamsPluginData.FromString(
+        plugin(runs / "ppo/seed1", "_hparams_/session_start_info")
+    )
+    settings = message.session_start_info.hparams
+    assert settings["rate"].number_value == 3e-4
+    assert settings["policy"].string_value == "ppo" and settings["seed"].number_value == 1
+    message = plugin_data_pb2.HParamsPluginData.FromString(plugin(runs / "ppo/seed1", "_hparams_/experiment"))
+    metrics = {info.name.tag for info in message.experiment.metric_infos}
+    assert metrics <= set(read(runs / "ppo/seed1").Tags()["scalars"])
+
+
+def test_custom_scalars_are_laid_out_as_a_band_and_as_many_lines(runs):
+    (event,) = read(runs / "zstd").Tensors("custom_scalars__config__")
+    (category,) = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0]).category
+    assert category.chart[0].margin.series[0].lower == "seeds/cost_relative_low"
+    assert re.fullmatch(category.chart[1].multiline.tag[0], "eval/cost_relative")
+
+
+def test_config_and_figures_are_there_to_look_at(runs):
+    (event,) = read(runs / "zstd").Tensors("config/text_summary")
+    assert event.tensor_proto.string_val[0] == b"```yaml\nseed: 0\n```"
+    (image,) = read(runs / "report").Images("report/headroom")
+    assert (image.width, image.height) == (1170, 260)
+
+
+def test_writing_the_runs_again_changes_no_byte(runs, evidence):
+    before = {path: path.read_bytes() for path in runs.rglob(EVENT_FILE) if path.parent.name != "report"}
+    write_tensorboard(runs, evidence, settings={"ppo": {"rate": 3e-4}}, config="seed: 0")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium to look at TensorBoard with; apt-get install chromium"
+)
+def test_a_real_browser_shows_the_runs_over_each_other(runs, tmp_path):
+    start = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(runs),
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+    ]
+    server = subprocess.Popen(start, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        address = next(
+            found.group() for text in server.stderr if (found := re.search(r"http://[\d.:]+/", text))
+        )
+        look = [
+            str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu",
+            "--disable-background-networking",
+            "--no-first-run", f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1600,1000",
+            "--virtual-time-budget=20000", "--dump-dom", f"{address}#timeseries",
+        ]  # fmt: skip
+        shown = subprocess.run(look, capture_output=True, text=True, timeout=120, check=True).stdout
+    finally:
+        server.terminate()
+        server.wait()
+    assert all(name in shown for name in ("ppo/seed0", "one_step_oracle", "eval/cost_relative"))
