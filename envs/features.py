@@ -1,13 +1,15 @@
 """The observation of a codec decision: the one place that knows which inputs there are, their order, units and scales."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.estimates import estimate
 from sim.decisions import CodecQuestion
+from sim.jit import njit
 from sim.payloads import CLASS_NAMES
 from sim.scenarios import LINK_TYPES
 from sim.units import MBIT, MIB, MS
@@ -26,7 +28,7 @@ class Feature:
         high: Value that becomes +1; larger ones are clipped.
         scale: ``linear``, or ``log`` when ratios matter; then ``low`` is above 0.
         about: What it says, for the table in the docs.
-        read: Takes it from a question, in its unit.
+        read: Takes it from a question, in its unit; None for one of those that are worked out together.
     """
 
     name: str
@@ -35,34 +37,51 @@ class Feature:
     high: float
     scale: Literal["linear", "log"]
     about: str
-    read: Callable[[CodecQuestion], float]
+    read: Callable[[CodecQuestion], float] | None = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.scale == "log" and self.low <= 0):
             raise ValueError(f"feature {self.name} needs low < high, and low above 0 on a log scale")
 
 
+@njit
+def _scale(values: NDArray[np.float64], rules: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows of features, flat, by their rules: low, high, whether to take the logarithm, gain and shift."""
+    scaled = np.empty(values.shape[0], np.float32)
+    for i in range(values.shape[0]):
+        rule = rules[i % rules.shape[0]]
+        value = min(max(values[i], rule[0]), rule[1])
+        if rule[2]:
+            value = np.log(value)
+        scaled[i] = value * rule[3] + rule[4]
+    return scaled
+
+
 class FeatureList:
     """Features in order: observes questions, scaled to [-1, 1], and prints itself as a table.
 
     Args:
-        features: In the order of the observation.
+        features: In the order of the observation; those without ``read`` come last.
+        together: Values of those without ``read``, in their order and units.
     """
 
-    def __init__(self, features: Sequence[Feature]) -> None:
+    def __init__(
+        self, features: Sequence[Feature], together: Callable[[CodecQuestion], Iterable[float]] = lambda question: ()
+    ) -> None:
         self.features = tuple(features)
         self.names = tuple(feature.name for feature in self.features)
         if len(set(self.names)) != len(self.names):
             raise ValueError("feature names must differ from each other")
-        self._read = tuple(feature.read for feature in self.features)
+        self._read = tuple(feature.read for feature in self.features if feature.read is not None)
+        self._together = together
         self._log = np.array([feature.scale == "log" for feature in self.features])
         low = np.array([feature.low for feature in self.features])
         high = np.array([feature.high for feature in self.features])
-        self._low, self._high = low, high
         start = np.log(low, where=self._log, out=low.copy())
         end = np.log(high, where=self._log, out=high.copy())
         self._gain = 2.0 / (end - start)
         self._shift = -1.0 - start * self._gain
+        self._rules = np.stack([low, high, self._log.astype(np.float64), self._gain, self._shift], axis=1)
 
     def __len__(self) -> int:
         """Number of features."""
@@ -70,15 +89,11 @@ class FeatureList:
 
     def raw(self, question: CodecQuestion) -> NDArray[np.float64]:
         """The features in their units, shape (features,)."""
-        return np.array([read(question) for read in self._read], np.float64)
+        return np.array([*[read(question) for read in self._read], *self._together(question)], np.float64)
 
     def scaled(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features in their units, shape (..., features), brought to [-1, 1]."""
-        values = np.minimum(np.maximum(raw, self._low), self._high)
-        np.log(values, where=self._log, out=values)
-        values *= self._gain
-        values += self._shift
-        return values.astype(np.float32)
+        return _scale(raw.ravel(), self._rules).reshape(raw.shape)
 
     def unscaled(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """Features in their units from an observation, shape (..., features); what was clipped stays clipped."""
@@ -88,7 +103,7 @@ class FeatureList:
 
     def observe(self, question: CodecQuestion) -> NDArray[np.float32]:
         """The observation of a question, shape (features,), each entry in [-1, 1]."""
-        return self.scaled(self.raw(question))
+        return _scale(self.raw(question), self._rules)
 
     def index(self, name: str) -> int:
         """Position of a feature.
@@ -222,5 +237,11 @@ _STATE = (
 )
 """HDE state, backlog and load: what makes the choice sequential."""
 
-CODEC_FEATURES = FeatureList(_PUBLISHED + _STATE)
+_ESTIMATES = tuple(
+    Feature(f"{name}_time_s", "s", 1e-4, 1e4, "log", f"estimated time with {name}, alone on path and cores")
+    for name in ("none", "zstd", "hde", "amst")
+)
+"""What the measurements come to: the sender's own estimates, see `envs.estimates`."""
+
+CODEC_FEATURES = FeatureList(_PUBLISHED + _STATE + _ESTIMATES, together=estimate)
 """The observation of `dwcp/Compression-v0`."""

@@ -26,9 +26,9 @@ COST_PARTS: Final = (
 )
 """Metric, title of its column, and what its value is divided by there."""
 NOTE: Final = (
-    "In brackets the bootstrap interval (95 % unless the config says otherwise); **bold** where it lies below "
-    "100 %. All policies met the same episodes, `best_found` only those that were searched, so it is compared "
-    "on these. The line over all scenarios is the geometric mean of the others."
+    "In brackets the bootstrap interval (95 % unless configured otherwise); **bold** where it lies below "
+    "100 %. All policies met the same episodes; `best_found` only those that were searched, so it is "
+    "compared on these. The line over all scenarios is the geometric mean of the others."
 )
 CLAIM_SEEDS: Final = 5
 """Trainings that a claim about an algorithm needs (Agarwal et al., NeurIPS 2021)."""
@@ -90,10 +90,8 @@ def headroom(summary: Summary, kind: Mapping[str, str]) -> list[str]:
     return [
         "## How much there is to win, and who wins it", "",
         "Headroom is what the best answers found save of the cost of the best static policy, on the "
-        "episodes that were "
-        "searched; beside it the share of that headroom that each policy wins (below 0: it loses). Where a "
-        "static policy is "
-        "within 3 % of the best found there is nothing to share out.", "",
+        "episodes that were searched; beside it the share of that headroom that each policy wins (below 0: "
+        "it loses). Where a static policy is within 3 % of the best found there is nothing to share out.", "",
         *_table(["scenario", "headroom, %", "", *(f"{policy} wins, %" for policy in policies)], lines),
     ]  # fmt: skip
 

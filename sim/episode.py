@@ -26,6 +26,8 @@ _CHANGED_NOISE = 0.3
 """Log standard deviation of the estimated share of changed blocks: 16 to 64 sampled blocks, a sender's budget."""
 _FEWEST_CORES = 0.1
 """Cores that a scheduler leaves to us on the busiest host."""
+_COUNTED_PACKETS = 1e5
+"""Packets behind a measured loss: what a sender moves in seconds to minutes and its kernel counts resent ones of."""
 _HORIZON = 1.5
 """Conditions are drawn this much longer than transfers arrive; then the last ones hold."""
 
@@ -106,13 +108,36 @@ def draw_episode(scenario: Scenario, seed: int, traces: Sequence[Trace] = ()) ->
         traces: Recorded link conditions to use in place of the link model: each path takes one of them at a random
             offset, repeated when too short.
     """
-    setting = stream(seed, "setting")
-    start_hour = scenario.start_hour if scenario.start_hour is not None else float(setting.uniform(0, 24))
-    count = scenario.requests
-    requests = draw_requests(scenario.workload, count, stream(seed, "requests"), start_hour)
+    start_hour = draw_start_hour(scenario, seed)
+    requests = draw_requests(scenario.workload, scenario.requests, stream(seed, "requests"), start_hour)
+    path = draw_paths(scenario, seed, requests)
+    return complete_episode(scenario, seed, requests, path, start_hour=start_hour, traces=traces)
+
+
+def draw_start_hour(scenario: Scenario, seed: int) -> float:
+    """Local hour at time 0, drawn unless the scenario says it."""
+    drawn = float(stream(seed, "setting").uniform(0, 24))
+    return drawn if scenario.start_hour is None else scenario.start_hour
+
+
+def draw_paths(scenario: Scenario, seed: int, requests: Requests) -> Ints:
+    """Path of each transfer, shape (transfers,); a dataset keeps to one."""
     shares = np.cumsum([path.share for path in scenario.paths])
     dataset_path = np.searchsorted(shares, stream(seed, "paths").random(len(requests.kind_of_dataset)))
-    path = np.minimum(dataset_path, len(shares) - 1)[requests.dataset]
+    return np.minimum(dataset_path, len(shares) - 1)[requests.dataset]
+
+
+def complete_episode(
+    scenario: Scenario,
+    seed: int,
+    requests: Requests,
+    path: Ints,
+    *,
+    start_hour: float,
+    traces: Sequence[Trace] = (),
+) -> Episode:
+    """Draw all that requests do not say: payloads, conditions, probes and faults; arguments as of `Episode`."""
+    count = len(path)
     content = draw_content(requests.kind_of_dataset, stream(seed, "content"))
     payloads = draw_payloads(content, requests.dataset, requests.size_bytes, stream(seed, "payloads"))
     duration_s = _HORIZON * float(requests.arrival_s[-1]) + 1.0
@@ -194,7 +219,7 @@ def _on_one_grid(links: Sequence[Trace], load: Floats, scenario: Scenario, fault
 
 
 def _measure(conditions: Conditions, scenario: Scenario, duration_s: float, rng: np.random.Generator) -> Probes:
-    """Probe every path: each measurement is of ``delay_s`` ago, with noise; loss is counted on 1000 packets."""
+    """Probe every path: each measurement is of ``delay_s`` ago, with noise; loss comes from the kernel's counters."""
     probe = scenario.probe
     rows = int(duration_s / probe.period_s) + 1
     taken = np.maximum(np.arange(rows) * probe.period_s - probe.delay_s, 0.0)
@@ -202,7 +227,7 @@ def _measure(conditions: Conditions, scenario: Scenario, duration_s: float, rng:
     noise = rng.normal(0.0, 1.0, (3, *links.shape[:2]))
     rtt = links[:, :, 1] * (1 + 0.2 * probe.noise * np.abs(noise[0]))
     bandwidth = links[:, :, 0] / (1 + links[:, :, 3]) * np.exp(probe.noise * noise[1] - probe.noise**2 / 2)
-    loss = np.maximum(0.0, links[:, :, 2] + np.sqrt(links[:, :, 2] / 1000) * noise[2])
+    loss = np.maximum(0.0, links[:, :, 2] + np.sqrt(links[:, :, 2] / _COUNTED_PACKETS) * noise[2])
     jitter = np.empty_like(rtt)
     jitter[0] = 0.0
     jitter[1:] = np.abs(np.diff(rtt, axis=0))

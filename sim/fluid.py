@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.jit import njit
-from sim.physics import goodput_capacity, loss_response, self_induced_loss
+from sim.paths import CONTROL, CROSS, LOSS, RTT, WINDOW, cross_weight, usable_capacity
+from sim.physics import MIN_RTT_S, loss_response
 
 FLOW = np.dtype(
     [
@@ -32,17 +33,13 @@ FLOW = np.dtype(
 )
 """One running transfer."""
 
-CAPACITY, RTT, LOSS, CROSS = 0, 1, 2, 3
-"""Columns of the link conditions, shape (times, paths, 4): bytes/s, s, share, streams."""
-
-WINDOW, QUEUE, CONTROL = 0, 1, 2
-"""Columns of the path constants, shape (paths, 3): bytes, bytes, congestion-control code."""
-
 Flows = NDArray[np.void]
 Floats = NDArray[np.float64]
 
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100
+_NOTHING = 1e-6
+"""Bytes that are rounding: without this, one that ends as an outage begins would wait for its end."""
 
 
 @njit
@@ -52,22 +49,19 @@ def _limit(flows: Flows, count: int, conditions: Floats, paths: Floats) -> None:
         flow = flows[i]
         path = flow["path"]
         rtt_s, loss = conditions[path, RTT], conditions[path, LOSS]
-        window_rate = paths[path, WINDOW] / rtt_s
+        window_rate = paths[path, WINDOW] / max(rtt_s, MIN_RTT_S)
         loss_rate = flow["loss_gain"] * loss_response(rtt_s, loss, int(paths[path, CONTROL]))
         wire = flow["streams"] * min(window_rate, loss_rate)
         flow["demand"] = min(wire * flow["ratio"], flow["cores_max"] * flow["encode"], flow["decode"])
 
 
 @njit
-def usable_capacity(flows: Flows, count: int, path: int, conditions: Floats, paths: Floats) -> float:
-    """Bytes/s of payload that a path carries for all streams on it together, cross traffic included."""
-    capacity, loss = conditions[path, CAPACITY], conditions[path, LOSS]
-    streams = conditions[path, CROSS]
+def _streams(flows: Flows, count: int, path: int) -> float:
+    streams = 0.0
     for i in range(count):
         if flows[i]["path"] == path:
             streams += flows[i]["streams"]
-    crowding = self_induced_loss(streams, capacity, conditions[path, RTT], paths[path, QUEUE])
-    return goodput_capacity(capacity, loss) * (1.0 - crowding)
+    return streams
 
 
 @njit
@@ -100,9 +94,9 @@ def _fill_wire(flows: Flows, count: int, path: int, usable: float, cross: float,
 
 
 @njit
-def _cores_used(flows: Flows, count: int, usable: Floats, conditions: Floats, core_level: float) -> float:
+def _cores_used(flows: Flows, count: int, usable: Floats, core_level: float) -> float:
     for path in range(usable.shape[0]):
-        _fill_wire(flows, count, path, usable[path], conditions[path, CROSS], core_level)
+        _fill_wire(flows, count, path, usable[path, 0], usable[path, 1], core_level)
     used = 0.0
     for i in range(count):
         used += flows[i]["rate"] / flows[i]["encode"]
@@ -122,23 +116,25 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
         conditions: Link conditions now, shape (paths, 4).
         paths: Path constants, shape (paths, 3).
         cores: Cores that the sender has for encoding.
-        usable: Scratch, shape (paths,).
+        usable: Scratch, shape (paths, 2): usable bytes/s and weight of the cross traffic.
     """
     _limit(flows, count, conditions, paths)
     for path in range(usable.shape[0]):
-        usable[path] = usable_capacity(flows, count, path, conditions, paths)
-    if _cores_used(flows, count, usable, conditions, np.inf) <= cores * (1.0 + _TOLERANCE):
+        streams, cross = _streams(flows, count, path), conditions[path, CROSS]
+        usable[path, 0] = usable_capacity(conditions[path], paths[path], streams + cross)
+        usable[path, 1] = cross_weight(streams, cross, int(paths[path, CONTROL]))
+    if _cores_used(flows, count, usable, np.inf) <= cores * (1.0 + _TOLERANCE):
         return
     low, high = 0.0, 0.0
     for i in range(count):
         high = max(high, flows[i]["rate"] / (flows[i]["encode"] * flows[i]["core_weight"]))
-    below, above = -cores, _cores_used(flows, count, usable, conditions, high) - cores
+    below, above = -cores, _cores_used(flows, count, usable, high) - cores
     side = 0
     for _ in range(_MAX_ROUNDS):
         if above <= 0.0:
             return
         level = (low * above - high * below) / (above - below)
-        excess = _cores_used(flows, count, usable, conditions, level) - cores
+        excess = _cores_used(flows, count, usable, level) - cores
         if abs(excess) <= _TOLERANCE * cores or high - low <= _TOLERANCE * high:
             return
         if excess > 0.0:
@@ -181,9 +177,9 @@ def advance(
             end = times[piece + 1]
         ended = -1
         for i in range(count):
-            rate = flows[i]["rate"]
-            if rate > 0.0:
-                at = now + flows[i]["remaining"] / rate
+            rate, remaining = flows[i]["rate"], flows[i]["remaining"]
+            if rate > 0.0 or remaining <= 0.0:
+                at = now + remaining / rate if remaining > 0.0 else now
                 if at < end or (ended < 0 and at <= end):
                     end, ended = at, i
         if end == np.inf:
@@ -191,7 +187,8 @@ def advance(
         elapsed = end - now
         for i in range(count):
             moved = flows[i]["rate"] * elapsed
-            flows[i]["remaining"] = max(0.0, flows[i]["remaining"] - moved)
+            left = flows[i]["remaining"] - moved
+            flows[i]["remaining"] = left if left > _NOTHING else 0.0
             flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]
         now = end
         if ended >= 0:
@@ -218,6 +215,14 @@ def foresee(
     for i in range(count):
         ahead[i] = flows[i]
     return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
+
+
+@njit
+def take_out(flows: Flows, count: int, row: int) -> float:
+    """Core-seconds that a flow has used; the last of ``count`` flows takes its row."""
+    cpu_s = flows[row]["cpu_s"]
+    flows[row] = flows[count - 1]
+    return float(cpu_s)
 
 
 @njit

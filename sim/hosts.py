@@ -81,7 +81,13 @@ class BaselineStore:
         self._kept.move_to_end(dataset)
 
     def put(self, dataset: int, taken_s: float, size_bytes: float) -> None:
-        """Keep a new version and drop the least recently used others until it fits; one too large is not kept."""
+        """Keep a new version and drop the least recently used others until it fits.
+
+        A version too large is not kept, nor one older than the one there (its transfer began first and took longer).
+        """
+        kept = self._kept.get(dataset)
+        if kept is not None and kept.taken_s > taken_s:
+            return
         self.drop(dataset)
         if size_bytes > self._host.baseline_memory:
             return

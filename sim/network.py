@@ -1,11 +1,11 @@
 """Transfers in flight on the clock: who joins, who ends next; the clock is woken when something changes, never to poll."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, Floats, advance, foresee, tally
+from sim.fluid import FLOW, Floats, advance, foresee, take_out, tally
 
 _FIRST_SLOTS = 32
 
@@ -61,7 +61,7 @@ class Network:
         self, clock: simpy.Environment, times: Floats, conditions: Floats, paths: Floats, cores: Floats
     ) -> None:
         self._clock = clock
-        self._world = (times, conditions, paths, cores, np.empty(len(paths)))
+        self._world = (times, conditions, paths, cores, np.empty((len(paths), 2)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
         self._done: list[simpy.Event] = []
@@ -120,17 +120,16 @@ class Network:
         wake.callbacks.append(self._end)
 
     def _end(self, wake: simpy.Event) -> None:
-        version, end_s, ended = wake.value
+        woken_for: Any = wake.value
+        version, end_s, ended = woken_for
         if version != self._version:
             return  # something changed since; a later look ahead has taken its place
         self._flows, self._ahead = self._ahead, self._flows
         self._time = max(end_s, self._clock.now)
-        last = len(self._done) - 1
-        cpu_s = float(self._flows[ended]["cpu_s"])
+        cpu_s = take_out(self._flows, len(self._done), ended)
         self._spent_cpu_s += cpu_s
         done = self._done[ended]
-        self._flows[ended] = self._flows[last]
-        self._done[ended] = self._done[last]
+        self._done[ended] = self._done[-1]
         self._done.pop()
         self._look_ahead()
         done.succeed(cpu_s)

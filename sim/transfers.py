@@ -71,7 +71,8 @@ class Stages:
         payloads = episode.payloads
         content = episode.content
         dataset = episode.requests.dataset
-        self._plain = [_plain_stages(episode, codec) for codec in codecs]
+        self._codecs = tuple(codecs)
+        self._plain = [_plain_rates(episode, codec) for codec in codecs]
         self._is_xor = [codec.family == "hde_xor" for codec in codecs]
         self._ratio3: list[float] = payloads.ratio3.tolist()
         self._novelty: list[float] = payloads.novelty.tolist()
@@ -84,7 +85,19 @@ class Stages:
 
     def plain(self, request: int, codec: int) -> Stage:
         """Stage of a transfer without a baseline; for HDE it leaves one."""
-        return self._plain[codec][request]
+        ratio, encode, decode, cpu_per_byte = self._plain[codec][request]
+        parallel = float(self._codecs[codec].streams)
+        return Stage(
+            ratio=ratio,
+            encode=encode,
+            decode=decode,
+            cores_max=parallel,
+            streams=parallel,
+            cpu_per_byte=cpu_per_byte,
+            setup_cpu_s=2 * STREAM_CPU_S * parallel,
+            is_delta=False,
+            is_baseline=self._codecs[codec].keeps_baseline,
+        )
 
     def delta(self, request: int, codec: int, age_s: float) -> Stage:
         """Stage of an HDE transfer against a baseline taken ``age_s`` ago."""
@@ -119,7 +132,8 @@ class Stages:
         return dirty_share(age_s, self._working_set[request], self._tau_s[request])
 
 
-def _plain_stages(episode: Episode, codec: Codec) -> list[Stage]:
+def _plain_rates(episode: Episode, codec: Codec) -> list[tuple[float, float, float, float]]:
+    """Ratio, encode, decode and cpu_per_byte of every transfer without a baseline; stages are made of them on demand."""
     payloads = episode.payloads
     size, ratio3 = payloads.size_bytes, payloads.ratio3
     method = codec.method
@@ -137,10 +151,5 @@ def _plain_stages(episode: Episode, codec: Codec) -> list[Stage]:
     stack = STACK_CPU_S_PER_BYTE / ratio
     encode_s = 1.0 / (encode * payloads.encode_noise) + stack
     decode_s = 1.0 / (decode_rate(ratio3, method, size) * payloads.decode_noise) + stack
-    parallel = float(codec.streams)
-    columns = (ratio, 1.0 / encode_s, parallel / decode_s, encode_s + decode_s)
-    setup = 2 * STREAM_CPU_S * parallel
-    return [
-        Stage(one, enc, dec, parallel, parallel, cpu, setup, False, codec.keeps_baseline)
-        for one, enc, dec, cpu in zip(*(column.tolist() for column in columns), strict=True)
-    ]
+    columns = (ratio, 1.0 / encode_s, codec.streams / decode_s, encode_s + decode_s)
+    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -89,8 +89,9 @@ class Workload:
     def shares(self) -> Floats:
         """Share of each payload class, in the order of `CLASS_NAMES`, summing to 1."""
         mix = MIXES[self.mix] if isinstance(self.mix, str) else self.mix
-        shares = np.array([mix.get(name, 0.0) for name in CLASS_NAMES])
-        return shares / shares.sum()
+        shares: Floats = np.array([mix.get(name, 0.0) for name in CLASS_NAMES], dtype=np.float64)
+        total = float(shares.sum())
+        return shares / total
 
 
 class Requests(NamedTuple):
@@ -125,7 +126,7 @@ def draw_requests(workload: Workload, count: int, rng: np.random.Generator, star
         dataset = _popular(workload, count, rng)
     once = rng.random(count) < workload.one_off
     dataset = np.where(once, workload.datasets + np.arange(count), dataset)
-    _, dataset = _compact(dataset, workload.datasets)
+    dataset = _compact(dataset, workload.datasets)
     kinds = _stratified(workload.shares, workload.datasets, rng)
     one_off_kinds = rng.choice(len(CLASS_NAMES), size=count, p=workload.shares)
     kind_of_dataset = np.concatenate([kinds, one_off_kinds])[: dataset.max(initial=workload.datasets - 1) + 1]
@@ -147,12 +148,12 @@ def draw_requests(workload: Workload, count: int, rng: np.random.Generator, star
     )
 
 
-def _compact(dataset: Ints, recurring: int) -> tuple[Ints, Ints]:
+def _compact(dataset: Ints, recurring: int) -> Ints:
     """Number the one-offs on from the recurring ones in order of arrival."""
     once = dataset >= recurring
     numbered = dataset.copy()
     numbered[once] = recurring + np.arange(int(once.sum()))
-    return dataset, numbered
+    return numbered
 
 
 def _stratified(shares: Floats, count: int, rng: np.random.Generator) -> Ints:
@@ -186,7 +187,7 @@ def _popular(workload: Workload, count: int, rng: np.random.Generator) -> Ints:
 def _periodic(workload: Workload, count: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Timelines of all datasets, merged: each has its own period (log-sd 0.5), phase and 5 % jitter."""
     mean = workload.interval_s * workload.datasets
-    period = mean * np.exp(rng.normal(-0.125, 0.5, workload.datasets))
+    period = mean * np.exp(rng.normal(0.125, 0.5, workload.datasets))  # makes the mean rate, E[1 / period], 1 / mean
     rounds = int(2 * count * workload.interval_s / period.min()) + 2
     times = (rng.random(workload.datasets) + np.arange(rounds)[:, None]) * period
     times += rng.normal(0.0, 0.05, times.shape) * period

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Sequence
-from math import inf
 from typing import Any, NamedTuple
 
 import simpy
@@ -14,17 +13,8 @@ from sim.episode import Episode
 from sim.hosts import BaselineStore
 from sim.ledger import Ledger
 from sim.network import Flow, Network
+from sim.paths import RTT, opening
 from sim.payloads import CLASS_NAMES
-from sim.physics import (
-    BBR,
-    goodput_capacity,
-    late_comer_delay_s,
-    loss_response,
-    lossy_stream_rate,
-    parallel_overhead,
-    startup_s,
-    straggler_s,
-)
 from sim.scenarios import LINK_TYPES
 from sim.telemetry import Averages, TransferRecord
 from sim.transfers import Stage, Stages
@@ -81,6 +71,7 @@ class World:
         self.averages = Averages(episode.nominal.tolist())
         self.records: list[TransferRecord] = []
         self.waiting: list[int] = []
+        self.moving: dict[int, tuple[float, Codec]] = {}  # since when, and with what
         self._dispatch = dispatch
         self._free_slots = scenario.slots
         self._open: deque[tuple[int, simpy.Event]] = deque()
@@ -110,7 +101,7 @@ class World:
         transfers that start together sees the first.
         """
         clock, asked = self.clock, self._open
-        while (at := clock.peek()) < inf and not (asked and at > clock.now):
+        while not (self.finished or (asked and clock.peek() > clock.now)):
             clock.step()
         return self._question(asked[0][0]) if asked else None
 
@@ -132,15 +123,11 @@ class World:
         request = self._open[0][0]
         path, size_bytes = self._rows.path[request], self._rows.size_bytes[request]
         stage, lost_s = self._stage(request, codec)
-        capacity, rtt_s, loss, cross = self._link_now(path)
-        window, _, control = self._rows.limits[path]
-        startup, gain = self._opening(stage, path, size_bytes, others=0.0)
-        share = goodput_capacity(capacity, loss) * stage.streams / (stage.streams + cross)
-        cap = stage.streams * min(window / rtt_s, gain * loss_response(rtt_s, loss, control))
-        wire_rate = max(min(share, cap) / parallel_overhead(stage.streams, rtt_s), 1.0)
+        opening_s, _, overhead, wire_rate = self._opening(stage, path, size_bytes, others=0.0)
+        wire_rate /= overhead
         rate = min(wire_rate * stage.ratio, stage.encode * stage.cores_max, stage.decode)
         return Outlook(
-            seconds=lost_s + startup + size_bytes / rate,
+            seconds=lost_s + opening_s + size_bytes / rate,
             cpu_s=size_bytes * stage.cpu_per_byte + stage.setup_cpu_s,
             encode_s=size_bytes / stage.encode,
             wire_bytes=size_bytes / stage.ratio,
@@ -176,24 +163,26 @@ class World:
         self._open.append((request, answered))
         number = yield answered
         start_s = self.clock.now
+        self.moving[request] = (start_s, self.codecs[number])
         stage, lost_s = self._stage(request, number)
         if stage.is_delta:
             self.baselines.use(self._rows.dataset[request])
         elif lost_s:
             self.baselines.drop(self._rows.dataset[request])
         path = self._rows.path[request]
-        startup, gain = self._start(stage, path, self._rows.size_bytes[request])
+        others = self.network.tally(path).streams
+        opening_s, gain, overhead, _ = self._opening(stage, path, self._rows.size_bytes[request], others)
         self._setup_cpu_s += stage.setup_cpu_s
-        yield self.clock.timeout(startup + lost_s)
+        yield self.clock.timeout(opening_s + lost_s)
         cpu_s = stage.setup_cpu_s
         for part in self._rows.parts[request]:
             if cpu_s > stage.setup_cpu_s:  # it broke; connect again and go on from the last acknowledged chunk
-                yield self.clock.timeout(_RECONNECT_ROUNDS * self._link_now(path)[1])
+                yield self.clock.timeout(_RECONNECT_ROUNDS * self._rtt_s(path))
             cpu_s += yield self.network.carry(
                 Flow(
                     path=path,
                     size_bytes=part,
-                    ratio=stage.ratio / parallel_overhead(stage.streams, self._link_now(path)[1]),
+                    ratio=stage.ratio / overhead,
                     streams=stage.streams,
                     weight=stage.streams,
                     loss_gain=gain,
@@ -219,41 +208,23 @@ class World:
         if baseline is None:
             return self.stages.plain(request, number), 0.0
         if self._rows.receiver_lost(dataset, baseline.taken_s, now):
-            return self.stages.plain(request, number), self._link_now(self._rows.path[request])[1]
+            return self.stages.plain(request, number), self._rtt_s(self._rows.path[request])
         return self.stages.delta(request, number, now - baseline.taken_s), 0.0
 
-    def _link_now(self, path: int) -> tuple[float, float, float, float]:
-        """True capacity, RTT, loss and cross streams of a path now."""
-        piece = bisect_right(self._rows.times, self.clock.now) - 1
-        return self._rows.links[piece][path]
+    def _piece(self) -> int:
+        """Row of the conditions that hold now."""
+        return bisect_right(self._rows.times, self.clock.now) - 1
 
-    def _start(self, stage: Stage, path: int, size_bytes: float) -> tuple[float, float]:
-        """Seconds that a transfer loses on top of its bytes, and what its finite streams gain over the loss response."""
-        tally = self.network.tally(path)
-        return self._opening(stage, path, size_bytes, tally.streams)
+    def _rtt_s(self, path: int) -> float:
+        """True round trip of a path now."""
+        return float(self.episode.conditions.links[self._piece(), path, RTT])
 
-    def _opening(self, stage: Stage, path: int, size_bytes: float, others: float) -> tuple[float, float]:
-        capacity, rtt_s, loss, cross = self._link_now(path)
-        window, queue, control = self._rows.limits[path]
-        streams, wire_bytes = stage.streams, size_bytes / stage.ratio
-        crowd = streams + others + cross
-        usable = max(goodput_capacity(capacity, loss), 1.0)
-        share = usable * streams / crowd
-        gain = 1.0
-        cap = streams * window / rtt_s
-        steady = loss_response(rtt_s, loss, control)
-        lost_s = 0.0
-        if steady < inf:
-            alone = usable / (streams + cross)
-            rate = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, window, queue / crowd, control)
-            gain = rate / steady
-            cap = min(cap, streams * rate)
-            if streams > 1:
-                lost_s += straggler_s(wire_bytes, streams, min(cap, share) / streams)
-        lost_s += startup_s(wire_bytes, streams, min(share, streams * window / rtt_s), rtt_s, window, control)
-        if cross > 0 and control != BBR:
-            lost_s += late_comer_delay_s(streams, cross, rtt_s, wire_bytes / min(share, cap))
-        return max(lost_s, 0.0), gain
+    def _opening(
+        self, stage: Stage, path: int, size_bytes: float, others: float
+    ) -> tuple[float, float, float, float]:
+        """What `sim.fluid.opening` says of a transfer that starts now."""
+        link = self.episode.conditions.links[self._piece(), path]
+        return opening(size_bytes / stage.ratio, stage.streams, others, link, self.episode.path_limits[path])
 
     def _complete(self, request: int, codec: Codec, stage: Stage, start_s: float, cpu_s: float) -> None:
         now = self.clock.now
@@ -278,6 +249,7 @@ class World:
             cpu_s=cpu_s,
         )
         self.records.append(record)
+        del self.moving[request]
         self.ledger.complete(request, now)
         if stage.is_baseline:
             self.baselines.put(dataset, start_s, rows.size_bytes[request])
@@ -353,7 +325,6 @@ class _Rows:
         self.sample_ratio: list[float] = episode.payloads.sample_ratio.tolist()
         self.repetition: list[float] = episode.payloads.repetition.tolist()
         self.times: list[float] = episode.conditions.times.tolist()
-        self.links: list[list[tuple[float, float, float, float]]] = episode.conditions.links.tolist()
         self.limits: list[tuple[float, float, int]] = [
             (window, queue, int(control)) for window, queue, control in episode.path_limits.tolist()
         ]

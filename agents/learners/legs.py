@@ -139,7 +139,7 @@ def _run_leg(
 ) -> tuple[PPO | DQN, list[float]]:
     """One leg, up to the first update at or after ``until`` steps."""
     dice = int(stream(plan.seed, f"{plan.config.name} leg {leg}").integers(2**31))
-    envs = training_envs(pool, plan.codecs, plan.config.envs)
+    envs = training_envs(pool, plan.codecs, plan.config.envs, 1.0 - plan.config.gamma)
     if model is None:
         model = make_model(plan.config, envs, dice)
         model.set_logger(Logger(folder=None, output_formats=[]))

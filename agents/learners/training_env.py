@@ -58,6 +58,7 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
     Args:
         env: The environment.
         pool: Episodes to train on.
+        unit: What the reference's mean cost of a decision becomes; ``1 - gamma`` keeps returns near 1.
 
     Source:
         Ng, Harada, Russell: Policy Invariance Under Reward Transformations. ICML 1999 (a potential that depends on time
@@ -65,10 +66,11 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         Input-Driven Environments. ICLR 2019.
     """
 
-    def __init__(self, env: Compression, pool: Sequence[TrainingEpisode]) -> None:
+    def __init__(self, env: Compression, pool: Sequence[TrainingEpisode], unit: float) -> None:
         super().__init__(env)
         self._world_env = env
         self._pool = pool
+        self._unit = unit
         self._reference = pool[0]
         self._passed = 0.0
         self._rng = np.random.default_rng(0)
@@ -90,16 +92,16 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         passed = float(accrued[-1] if terminated else np.interp(world.clock.now, times, accrued))
         saved = passed - self._passed + float(reward)
         self._passed = passed
-        return observation, saved * len(times) / float(accrued[-1]), terminated, truncated, info
+        return observation, saved * self._unit * len(times) / float(accrued[-1]), terminated, truncated, info
 
 
 def training_envs(
-    pool: Sequence[TrainingEpisode], codecs: Sequence[Codec], count: int
+    pool: Sequence[TrainingEpisode], codecs: Sequence[Codec], count: int, unit: float
 ) -> DummyVecEnv:
     """``count`` environments side by side in this process; for environments as cheap as these, that is the fastest way."""
 
     def one() -> gym.Env[Any, Any]:
         scenarios = [pool[0].episode.scenario]
-        return PoolEnv(Compression(scenarios, [codec.name for codec in codecs]), pool)
+        return PoolEnv(Compression(scenarios, [codec.name for codec in codecs]), pool, unit)
 
     return DummyVecEnv([one] * count)

@@ -1,0 +1,206 @@
+"""Every policy on the same episodes: what each episode cost, and what was decided in it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from agents.catalogue import kind_of, make_policy
+from agents.one_step_oracle import OneStepOracle
+from agents.play import play
+from agents.policy import Observation, Policy
+from agents.search import Sequel, best_found
+from experiments.config import ExperimentConfig
+from experiments.run_folder import RunFolder
+from experiments.splits import Place, episodes_of
+from experiments.stats import percentiles
+from experiments.train import SELECTORS, trained_policy
+from experiments.work import Crew
+from sim.files import write_parquet
+from sim.randomness import stream
+from sim.units import MBIT
+from sim.world import World
+
+BEST_FOUND = "best_found"
+_BLOCK = 10
+"""Episodes in one task: enough to pay for loading a policy, few enough to move the bar."""
+
+
+class _Part(NamedTuple):
+    """Some episodes of one scenario under one policy, as they travel to a worker."""
+
+    config: ExperimentConfig
+    run: Path
+    policy: str
+    seed: int
+    places: tuple[Place, ...]
+
+
+class _Search(NamedTuple):
+    """One episode whose best answers are searched for."""
+
+    config: ExperimentConfig
+    run: Path
+    place: Place
+
+
+def evaluation(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Stage ``evaluation``: every policy and training seed on validation, test and held-out episodes."""
+    if run.stage_done("evaluation"):
+        return
+    episodes = episodes_of(config)
+    contenders = [(name, -1) for name in config.policies]
+    contenders += [(learner.name, seed) for learner in config.learners for seed in learner.seeds]
+    parts = [
+        _Part(config, run.path, name, seed, block)
+        for split in ("validation", "test", "held-out")
+        for block in _blocks(episodes.places(split))  # type: ignore[arg-type]
+        for name, seed in contenders
+    ]
+    found = crew.map("evaluation", _evaluate, parts)
+    _write(run, "policies", pd.DataFrame([row for rows, _ in found for row in rows]))
+    decisions = pd.concat([table for _, table in found], ignore_index=True)
+    write_parquet(run.file("decisions.parquet"), pa.Table.from_pandas(decisions, preserve_index=False))
+    run.mark("evaluation")
+
+
+def search(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Stage ``search``: the best answers found for the first test episodes, and what they cost."""
+    if run.stage_done("search"):
+        return
+    places = [
+        place for place in episodes_of(config).places("test") if place.number < config.evaluation.search_episodes
+    ]
+    found = crew.map("search", _search, [_Search(config, run.path, place) for place in places])
+    _write(run, "search", pd.DataFrame(found))
+    run.mark("search")
+
+
+def join_episodes(run: RunFolder) -> None:
+    """Write ``episodes.parquet`` from what evaluation and search have left."""
+    frames = [pd.read_parquet(run.file(f"episodes-{part}.parquet")) for part in ("policies", "search")]
+    joined = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    write_parquet(run.file("episodes.parquet"), pa.Table.from_pandas(joined, preserve_index=False))
+
+
+def episode_row(world: World) -> dict[str, float]:
+    """Figures of a finished episode, as `experiments.evidence.METRICS` names them."""
+    records = pd.DataFrame(world.records)
+    scenario = world.episode.scenario
+    times = (records["end_s"] - records["arrival_s"]).to_numpy()
+    late = np.maximum(0.0, records["end_s"] - records["deadline_s"]).to_numpy()
+    due = np.isfinite(records["deadline_s"].to_numpy())
+    makespan = float(records["end_s"].max() - records["arrival_s"].min())
+    pace = (records["size_bytes"] / times).to_numpy()
+    p50, p95, p99 = percentiles(times)
+    return {
+        "cost_s": world.cost,
+        "completion_cost_s": float((records["priority"] * times).sum()),
+        "cpu_cost_s": scenario.cpu_price * world.cpu_s,
+        "late_cost_s": scenario.late_price * float(late.sum()),
+        "cpu_s": world.cpu_s,
+        "late_s": float(late.sum()),
+        "completion_mean_s": float(times.mean()),
+        "completion_p50_s": p50,
+        "completion_p95_s": p95,
+        "completion_p99_s": p99,
+        "missed_share": float((late[due] > 0).mean()) if due.any() else 0.0,
+        "wire_bytes": float(records["wire_bytes"].sum()),
+        "raw_bytes": float(records["size_bytes"].sum()),
+        "makespan_s": makespan,
+        "goodput_mbps": float(records["size_bytes"].sum()) / makespan / MBIT,
+        "jain": float(pace.sum() ** 2 / (len(pace) * (pace**2).sum())),
+    }
+
+
+def _blocks(places: list[Place]) -> Iterator[tuple[Place, ...]]:
+    for scenario in dict.fromkeys(place.scenario for place in places):
+        own = [place for place in places if place.scenario == scenario]
+        for start in range(0, len(own), _BLOCK):
+            yield tuple(own[start : start + _BLOCK])
+
+
+def _write(run: RunFolder, part: str, frame: pd.DataFrame) -> None:
+    write_parquet(run.file(f"episodes-{part}.parquet"), pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def _policy(part: _Part) -> Policy:
+    if part.seed >= 0 or part.policy in SELECTORS:
+        return trained_policy(part.run, part.config, part.policy, part.seed)
+    return make_policy(part.policy, episodes_of(part.config).codecs)
+
+
+def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    episodes = episodes_of(part.config)
+    policy = _policy(part)
+    kind = "learner" if part.seed >= 0 else kind_of(part.policy, episodes.codecs)
+    names = [codec.name for codec in episodes.codecs]
+    rows, decisions = [], []
+    for place in part.places:
+        seen = _Decisions(OneStepOracle(episodes.codecs) if place.split != "validation" else None)
+        world = play(episodes.draw(place), policy, episodes.codecs, watch=seen)
+        key = {"policy": part.policy, "kind": kind, "training_seed": part.seed, "scenario": place.scenario}
+        key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
+        rows.append(key | episode_row(world) | {"agreement": seen.agreement, "act_us": np.nan})
+        if place.split == "test":
+            decisions.append(seen.table(names).assign(**{name: key[name] for name in _DECISION_KEY}))
+    empty = pd.DataFrame(columns=[*_DECISION_KEY, "step", "action", "oracle_action"])
+    return rows, pd.concat(decisions, ignore_index=True) if decisions else empty
+
+
+_DECISION_KEY = ("policy", "training_seed", "scenario", "episode")
+
+
+class _Decisions:
+    """Writes down what was chosen, and what the one-step oracle would have chosen in the same state."""
+
+    def __init__(self, oracle: OneStepOracle | None) -> None:
+        self._oracle = oracle
+        self.actions: list[int] = []
+        self._oracles: list[int] = []
+
+    def __call__(self, world: World, observation: Observation, action: int) -> None:
+        self.actions.append(action)
+        if self._oracle is not None:
+            self._oracle.bind(world)
+            self._oracles.append(int(self._oracle.act(observation)))
+
+    @property
+    def agreement(self) -> float:
+        """Share of decisions equal to the oracle's; NaN where it was not asked."""
+        if self._oracle is None:
+            return float("nan")
+        return float(np.mean(np.array(self.actions) == np.array(self._oracles)))
+
+    def table(self, names: list[str]) -> pd.DataFrame:
+        """One row a decision, actions by name."""
+        return pd.DataFrame(
+            {
+                "step": np.arange(len(self.actions)),
+                "action": pd.Categorical.from_codes(self.actions, categories=names),
+                "oracle_action": pd.Categorical.from_codes(self._oracles, categories=names),
+            }
+        ).astype({"action": str, "oracle_action": str})
+
+
+def _search(task: _Search) -> dict[str, Any]:
+    config, place = task.config, task.place
+    episodes = episodes_of(config)
+    episode, codecs = episodes.draw(place), episodes.codecs
+    starts = []
+    policies = [make_policy(name, codecs) for name in config.policies if name not in SELECTORS]
+    policies += [trained_policy(task.run, config, learner.name, learner.seeds[0]) for learner in config.learners]
+    for policy in policies:
+        seen = _Decisions(None)
+        play(episode, policy, codecs, watch=seen)
+        starts.append(np.array(seen.actions))
+    rng = stream(config.seed, f"search {place.scenario} {place.number}")
+    _, answers = best_found(episode, codecs, starts, passes=config.evaluation.search_passes, rng=rng)
+    seen = _Decisions(OneStepOracle(codecs))
+    world = play(episode, Sequel(BEST_FOUND, answers), codecs, watch=seen)
+    key = {"policy": BEST_FOUND, "kind": "search", "training_seed": -1, "scenario": place.scenario}
+    key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
+    return key | episode_row(world) | {"agreement": seen.agreement, "act_us": np.nan}

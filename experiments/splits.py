@@ -1,0 +1,104 @@
+"""Which episodes are for training, for choosing and for the report: by seed, by scenario, and by link trace."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from experiments.config import ExperimentConfig
+from sim.codecs import Codec, parse_codec
+from sim.episode import Episode, draw_episode
+from sim.errors import InputError
+from sim.randomness import stream
+from sim.scenario_file import resolve
+from sim.scenarios import Scenario
+from sim.traces import Trace, read_folder
+
+Split = Literal["train", "validation", "test", "held-out"]
+
+_TRACE_FOLDS: Final = {"train": (0, 1, 2), "validation": (3,), "test": (4,), "held-out": (4,)}
+"""Every fifth trace of a folder is for the test, the one before for validation, the others for training."""
+
+
+class Place(NamedTuple):
+    """One episode of an experiment."""
+
+    scenario: str
+    split: Split
+    number: int
+
+
+class Episodes:
+    """The episodes of an experiment, drawn when they are asked for; the same place gives the same episode.
+
+    Args:
+        config: The experiment.
+    """
+
+    def __init__(self, config: ExperimentConfig) -> None:
+        self._seed = config.seed
+        self._traces = _traces(config.environment.traces)
+        self._scenarios = {
+            name: _with_overrides(resolve(name), config)
+            for name in (*config.environment.scenarios, *config.environment.held_out)
+        }
+        self._counts: dict[Split, int] = {
+            "train": config.evaluation.train_episodes,
+            "validation": config.evaluation.validation_episodes,
+            "test": config.evaluation.test_episodes,
+            "held-out": config.evaluation.test_episodes,
+        }
+        self._held_out = frozenset(config.environment.held_out)
+        self.codecs: tuple[Codec, ...] = tuple(parse_codec(name) for name in config.environment.codecs)
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Names of the scenarios that are trained on, then of those held out."""
+        return tuple(self._scenarios)
+
+    def places(self, split: Split) -> list[Place]:
+        """All episodes of a split; held-out scenarios are in the split of that name only."""
+        return [
+            Place(name, split, number)
+            for name in self._scenarios
+            if (name in self._held_out) == (split == "held-out")
+            for number in range(self._counts[split])
+        ]
+
+    def seed(self, place: Place) -> int:
+        """Seed of an episode; the splits draw from streams of their own."""
+        return int(stream(self._seed, f"{place.scenario} {place.split} {place.number}").integers(2**31))
+
+    def draw(self, place: Place) -> Episode:
+        """The episode."""
+        folds = _TRACE_FOLDS[place.split]
+        traces = [trace for number, trace in enumerate(self._traces) if number % 5 in folds]
+        return draw_episode(self._scenarios[place.scenario], self.seed(place), traces)
+
+
+@lru_cache(maxsize=1)
+def episodes_of(config: ExperimentConfig) -> Episodes:
+    """The episodes of a config, remembered: a worker process is asked for many of the same experiment."""
+    return Episodes(config)
+
+
+def _with_overrides(scenario: Scenario, config: ExperimentConfig) -> Scenario:
+    environment = config.environment
+    changes = {
+        "requests": environment.requests,
+        "cpu_price": environment.cpu_price,
+        "late_price": environment.late_price,
+    }
+    return replace(scenario, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _traces(folder: str | None) -> Sequence[Trace]:
+    if folder is None:
+        return ()
+    traces = read_folder(Path(folder))
+    if len(traces) < 5:
+        raise InputError(
+            folder, "", f"expected at least 5 traces to split into training, validation and test, got {len(traces)}"
+        )
+    return traces

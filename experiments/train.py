@@ -1,0 +1,232 @@
+"""From a config to trained policies: reference runs, labels, selectors, learners."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from agents.heuristics import Fixed
+from agents.learners.forward import NetworkPolicy, network_policy
+from agents.learners.legs import Plan, load_model, train
+from agents.learners.settings import Learner
+from agents.learners.training_env import TrainingEpisode, training_episode
+from agents.play import play
+from agents.policy import Policy
+from agents.supervised.ensemble import Ensemble
+from agents.supervised.labels import Labels, joined, label, nn19_columns
+from agents.supervised.network import Layer, NetworkConfig
+from agents.supervised.selector import Selector
+from agents.supervised.trees import TreesConfig
+from agents.supervised.two_class import TwoClassNetwork
+from experiments.config import ExperimentConfig
+from experiments.graph_policy import GraphPolicy
+from experiments.onnx_graphs import selector_graph
+from experiments.run_folder import RunFolder
+from experiments.splits import Place, episodes_of
+from experiments.work import Crew, report
+from sim.codecs import Codec
+from sim.files import write_whole
+from sim.randomness import stream
+
+SELECTORS = ("ensemble", "nn19")
+_VALIDATION_SHARE = 4
+"""Every fourth labelled episode tells the selectors when to stop."""
+
+
+class References(NamedTuple):
+    """How constants fare: what learners are measured against while they train.
+
+    Attributes:
+        pool: Training episodes with their reference runs.
+        best_static: Cost of the best constant on the validation episodes, by scenario, in seconds an episode.
+    """
+
+    pool: list[TrainingEpisode]
+    best_static: dict[str, float]
+
+
+class _Job(NamedTuple):
+    """One training, as it travels to a worker."""
+
+    config: ExperimentConfig
+    run: Path
+    name: str
+    seed: int
+
+
+def reference_runs(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Stage ``references``: every constant on every training and validation episode."""
+    if run.stage_done("references"):
+        return
+    episodes = episodes_of(config)
+    tasks = [(config, place) for split in ("train", "validation") for place in episodes.places(split)]
+    runs = crew.map("references", _reference, tasks)
+    arrays = {f"{place.scenario}/{place.split}/{place.number}": found for (_, place), found in zip(tasks, runs, strict=True)}
+    write_whole(run.file("references.npz"), lambda stream_: np.savez(stream_, **arrays))  # type: ignore[arg-type]
+    run.mark("references")
+
+
+def training(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Stage ``training``: selectors from labels, and every seed of every learner; what is done is not done again."""
+    if run.stage_done("training"):
+        return
+    jobs = [_Job(config, run.path, learner.name, seed) for learner in config.learners for seed in learner.seeds]
+    jobs = sorted(jobs, key=lambda job: job.seed)
+    if set(SELECTORS) & set(config.policies):
+        jobs.insert(0, _Job(config, run.path, "selectors", -1))
+    steps = sum(learner.steps * len(learner.seeds) for learner in config.learners)
+    crew.map("training", _do, jobs, units=steps or None)
+    run.mark("training")
+
+
+def trained_policy(run: Path, config: ExperimentConfig, name: str, seed: int) -> Policy:
+    """A policy of this run that had to be trained, ready to act."""
+    if name in SELECTORS:
+        return selector_policy(run, name)
+    return network_policy(name, load_model(learner_of(config, name).kind, learner_folder(run, name, seed) / "best.zip"))
+
+
+def selector_policy(run: Path, name: str) -> GraphPolicy:
+    """A selector of this run, through the graph that is exported: ten times faster than XGBoost's own call."""
+    return GraphPolicy(selector_graph(load_selector(run, name)).SerializeToString(), name, name)
+
+
+def load_selector(run: Path, name: str) -> Ensemble | TwoClassNetwork:
+    """A selector of this run."""
+    path = run / "selectors" / f"{name}.npz"
+    return Ensemble.load(path) if name == "ensemble" else TwoClassNetwork.load(path)
+
+
+def learner_of(config: ExperimentConfig, name: str) -> Learner:
+    """Settings of a learner."""
+    return next(learner for learner in config.learners if learner.name == name)
+
+
+def learner_folder(run: Path, name: str, seed: int) -> Path:
+    """Where a training keeps its files."""
+    return run / "learners" / f"{name}-{seed}"
+
+
+def best_seed(run: Path, config: ExperimentConfig, name: str) -> int:
+    """The training of a learner with the least validation cost."""
+    costs = {
+        seed: pd.read_csv(learner_folder(run, name, seed) / "curves.csv")["validation_cost"].min()
+        for seed in learner_of(config, name).seeds
+    }
+    return min(costs, key=lambda seed: costs[seed])
+
+
+def _reference(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
+    config, place = task
+    episodes = episodes_of(config)
+    episode = episodes.draw(place)
+    if place.split == "validation":
+        policies = [Fixed(codec.name, action) for action, codec in enumerate(episodes.codecs)]
+        return np.array([play(episode, policy, episodes.codecs).cost for policy in policies])
+    found = training_episode(episode, episodes.codecs)
+    return np.stack([found.times, found.accrued])
+
+
+def _references(run: Path, config: ExperimentConfig) -> References:
+    episodes = episodes_of(config)
+    with np.load(run / "references.npz") as arrays:
+        pool = [
+            TrainingEpisode(episodes.draw(place), *arrays[f"{place.scenario}/{place.split}/{place.number}"])
+            for place in episodes.places("train")
+        ]
+        costs: dict[str, list[np.ndarray]] = {}
+        for place in episodes.places("validation"):
+            costs.setdefault(place.scenario, []).append(arrays[f"{place.scenario}/{place.split}/{place.number}"])
+    return References(pool, {name: float(np.mean(rows, axis=0).min()) for name, rows in costs.items()})
+
+
+def _do(job: _Job) -> None:
+    if job.name == "selectors":
+        _train_selectors(job)
+    else:
+        _train_learner(job)
+
+
+def _train_learner(job: _Job) -> None:
+    config, episodes = job.config, episodes_of(job.config)
+    references = _references(job.run, config)
+    settings = learner_of(config, job.name)
+    validation = [(place.scenario, episodes.draw(place)) for place in episodes.places("validation")]
+
+    def validate(policy: NetworkPolicy) -> float:
+        costs: dict[str, list[float]] = {}
+        for scenario, episode in validation:
+            costs.setdefault(scenario, []).append(play(episode, policy, episodes.codecs).cost)
+        return float(np.mean([np.mean(own) / references.best_static[name] for name, own in costs.items()]))
+
+    told = 0
+
+    def progress(steps: int) -> None:
+        nonlocal told
+        report(min(steps, settings.steps) - told)
+        told = min(steps, settings.steps)
+
+    folder = learner_folder(job.run, job.name, job.seed)
+    seed = int(stream(config.seed, f"{job.name} training {job.seed}").integers(2**31))
+    outcome = train(
+        Plan(settings, seed, config.evaluate_every, episodes.codecs), references.pool, validate, folder, progress
+    )
+    curve = pd.DataFrame(outcome.curve)
+    curve.insert(0, "policy", job.name)
+    curve.insert(1, "training_seed", job.seed)
+    write_whole(folder / "curves.csv", lambda stream_: stream_.write(curve.to_csv(index=False).encode()))
+
+
+def _train_selectors(job: _Job) -> None:
+    config, episodes = job.config, episodes_of(job.config)
+    folder = job.run / "selectors"
+    if (folder / "nn19.npz").exists():
+        return
+    places = [
+        place for place in episodes.places("train") if place.number < config.supervised.episodes_per_scenario
+    ]
+    labelled = [label(episodes.draw(place), episodes.codecs) for place in places]
+    held = [place.number % _VALIDATION_SHARE == 0 for place in places]
+    train_part = joined([part for part, out in zip(labelled, held, strict=True) if not out])
+    validation = joined([part for part, out in zip(labelled, held, strict=True) if out])
+    for selector, choices in _selectors(config, episodes.codecs):
+        _fit(selector, train_part, validation, choices, config.seed)
+        selector.save(folder / f"{selector.name}.npz")
+
+
+def _selectors(
+    config: ExperimentConfig, codecs: Sequence[Codec]
+) -> list[tuple[Selector, tuple[int, ...]]]:
+    """The selectors, and the actions each may choose."""
+    settings = config.supervised
+    trees = TreesConfig(settings.xgb.trees, settings.xgb.depth, settings.xgb.rate, settings.xgb.subsample)
+    network = NetworkConfig(
+        layers=tuple(Layer(width, settings.network.dropout) for width in settings.network.layers),
+        epochs=settings.network.epochs,
+        batch=settings.network.batch,
+        rate=settings.network.rate,
+    )
+    families = [codec.family for codec in codecs]
+    selectors: list[tuple[Selector, tuple[int, ...]]] = [
+        (Ensemble(len(codecs), trees, network), tuple(range(len(codecs))))
+    ]
+    if "hde" in families and "amst" in families:
+        choices = families.index("hde"), families.index("amst")
+        selectors.append((TwoClassNetwork(len(codecs), nn19_columns(), choices), choices))
+    return selectors
+
+
+def _fit(selector: Selector, train_part: Labels, validation: Labels, choices: tuple[int, ...], seed: int) -> None:
+    def among(labels: Labels) -> np.ndarray:
+        return np.asarray(choices)[labels.costs[:, choices].argmin(axis=1)]
+
+    selector.fit(
+        train_part.rows,
+        among(train_part),
+        train_part.stakes,
+        validation=(validation.rows, among(validation), validation.stakes),
+        rng=stream(seed, f"{selector.name} training"),
+    )
+

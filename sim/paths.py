@@ -1,0 +1,95 @@
+"""One path: the columns that describe it, what it carries for a crowd, and what a transfer loses at its start."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.jit import njit
+from sim.physics import (
+    BBR,
+    MIN_RTT_S,
+    fair_share,
+    goodput_capacity,
+    late_comer_delay_s,
+    loss_response,
+    lossy_stream_rate,
+    parallel_overhead,
+    self_induced_loss,
+    startup_s,
+    straggler_s,
+)
+
+Floats = NDArray[np.float64]
+
+CAPACITY, RTT, LOSS, CROSS = 0, 1, 2, 3
+"""Columns of the link conditions, shape (times, paths, 4): bytes/s, s, share, streams."""
+
+WINDOW, QUEUE, CONTROL = 0, 1, 2
+"""Columns of the path constants, shape (paths, 3): bytes, bytes, congestion-control code."""
+
+
+@njit
+def usable_capacity(link: Floats, limits: Floats, streams: float) -> float:
+    """Bytes/s of payload that a path carries for ``streams`` connections together, those of others included."""
+    crowding = self_induced_loss(streams, link[CAPACITY], link[RTT], limits[QUEUE])
+    return goodput_capacity(link[CAPACITY], link[LOSS]) * (1.0 - crowding)
+
+
+@njit
+def cross_weight(streams: float, cross: float, control: int) -> float:
+    """Weight of the cross traffic against ``streams`` of ours, each of weight 1: what `fair_share` leaves it."""
+    if control != BBR or cross <= 0.0 or streams <= 0.0:
+        return cross
+    return streams * (1.0 / fair_share(streams, cross, control) - 1.0)
+
+
+@njit
+def _stream_share(streams: float, link: Floats, limits: Floats) -> float:
+    """Bytes/s that fall to each of ``streams`` of ours; 1 in an outage, for times must stay finite."""
+    cross = link[CROSS]
+    usable = max(usable_capacity(link, limits, streams + cross), 1.0)
+    return fair_share(streams, cross, int(limits[CONTROL])) / streams * usable
+
+
+@njit
+def opening(
+    wire_bytes: float, streams: float, others: float, link: Floats, limits: Floats
+) -> tuple[float, float, float, float]:
+    """What a transfer loses on top of its bytes, and how its streams run while they send.
+
+    With no others on a path that does not change, it takes as long as `sim.physics.transfer_time` says.
+
+    Args:
+        wire_bytes: Payload of all its streams.
+        streams: Its TCP connections.
+        others: Connections of other transfers on the path now.
+        link: Conditions of the path now, shape (4,).
+        limits: Constants of the path, shape (3,).
+
+    Returns:
+        Seconds lost; factor on the loss response for its finite streams; wire bytes that it takes up for one
+        delivered; wire bytes/s that it takes up now.
+    """
+    rtt_s, loss, cross, control = max(link[RTT], MIN_RTT_S), link[LOSS], link[CROSS], int(limits[CONTROL])
+    window_rate = limits[WINDOW] / rtt_s
+    share = _stream_share(streams + others, link, limits)
+    rate, gain, dips, straggle_s = min(share, window_rate), 1.0, 1.0, 0.0
+    startup = startup_s(wire_bytes, streams, streams * rate, rtt_s, limits[WINDOW], control)
+    overhead = parallel_overhead(streams, rtt_s) if share <= window_rate else 1.0
+    steady = loss_response(rtt_s, loss, control)
+    if steady < np.inf:
+        alone = min(_stream_share(streams, link, limits), window_rate)
+        queue = limits[QUEUE] / (streams + cross)
+        finite = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, limits[WINDOW], queue, control)
+        if alone < steady:  # path or window holds it: it may grow to its steady rate, and dips below what it has
+            gain = dips = alone / finite
+        else:
+            gain = finite / steady
+        rate = min(rate, gain * steady)
+        if streams > 1.0:
+            last = max(rate / dips, min(window_rate, steady, streams * share))
+            straggle_s = straggler_s(wire_bytes, streams, last)
+    sending_s = wire_bytes * dips / (streams * rate)
+    total_s = max(startup + sending_s + straggle_s, (startup + sending_s) * overhead)
+    if control != BBR:
+        total_s += late_comer_delay_s(streams, cross, rtt_s, total_s)
+    return max(total_s - sending_s * overhead, 0.0), gain, overhead * dips, streams * rate
