@@ -58,19 +58,20 @@ class Compression(WorldEnv):
         traces: Sequence[Trace] = (),
         render_mode: str | None = None,
     ) -> None:
-        if action == "multi":
+        if action not in ("discrete", "multi"):
+            raise ValueError(f"action must be 'discrete' or 'multi', got {action!r}")
+        self._multi = action == "multi"
+        if self._multi:
             names = {(0, 0, 0): "none", (2, 0, 0): "hde"}
             names |= {(1, number, 0): f"zstd-{level}" for number, level in enumerate(levels)}
             names |= {(3, 0, number): f"amst-{count}" for number, count in enumerate(streams)}
             codecs = tuple(names.values())
             self._answers = {key: answer for answer, key in enumerate(names)}
-            self.action_space: spaces.Space[Any] = spaces.MultiDiscrete([len(FAMILIES), len(levels), len(streams)])
-        elif action == "discrete":
-            self.action_space = spaces.Discrete(len(codecs))
-        else:
-            raise ValueError(f"action must be 'discrete' or 'multi', got {action!r}")
-        self._multi = action == "multi"
         super().__init__(scenario, codecs, CODEC_FEATURES, traces=traces, render_mode=render_mode)
+        if self._multi:
+            self.action_space = spaces.MultiDiscrete([len(FAMILIES), len(levels), len(streams)])
+        else:
+            self.action_space = spaces.Discrete(len(codecs))
 
     def _answer(self, action: Any) -> int:
         if not self._multi:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.codecs import Codec, parse_codec
+from sim.codecs import Codec
 from sim.units import GBIT, HOUR, MBIT, MINUTE
 from sim.world import World
 
@@ -32,6 +32,8 @@ CAPACITY: Final = "#EEF1F4"
 
 _SIZE_IN: Final = (12.0, 7.0)
 _DOTS_AN_INCH: Final = 100
+_MOST_PIECES: Final = 2000
+"""Pieces of a capacity line: more than there are points across; of a longer one only some are drawn."""
 _STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -49,7 +51,7 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 class Span(NamedTuple):
-    """One transfer as drawn: it waits from ``arrival_s``, then moves from ``start_s`` to ``end_s`` or until now.
+    """One transfer as drawn: it waits from ``arrival_s``, moves from ``start_s`` to ``end_s`` or until now.
 
     ``codec`` is empty before it is known; ``wire_bytes`` is 0 before the transfer has ended.
     """
@@ -67,7 +69,8 @@ class Span(NamedTuple):
 def codec_colour(codec: Codec) -> str:
     """Colour of a codec: its family's, lighter for less effort (level or streams) and darker for more.
 
-    >>> codec_colour(parse_codec("zstd")), codec_colour(parse_codec("zstd-1"))
+    >>> from sim.codecs import CODECS
+    >>> codec_colour(CODECS["zstd"]), codec_colour(CODECS["zstd-1"])
     ('#0072B2', '#69ACD2')
     """
     effort = 0
@@ -207,9 +210,10 @@ def _bars(
 def _draw_capacity(axes: Axes, world: World, bars: Sequence[Span], path: int, unit_s: float) -> None:
     conditions = world.episode.conditions
     end_s = max(world.clock.now, 1e-3)
-    shown = int(np.searchsorted(conditions.times, end_s))
-    times = np.append(conditions.times[:shown], end_s)
-    capacity = conditions.links[:shown, path, 0]
+    shown = max(1, int(np.searchsorted(conditions.times, end_s)))
+    every = -(-shown // _MOST_PIECES)
+    times = np.append(conditions.times[:shown:every], end_s)
+    capacity = conditions.links[:shown:every, path, 0]
     unit, name = (GBIT, "Gbit/s") if capacity.max() >= GBIT else (MBIT, "Mbit/s")
     axes.stairs(capacity / unit, times / unit_s, fill=True, color=CAPACITY, zorder=1)
     axes.stairs(capacity / unit, times / unit_s, color="#9AA5B1", linewidth=1.0, zorder=4)

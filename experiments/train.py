@@ -1,6 +1,7 @@
 """From a config to trained policies: reference runs, labels, selectors, learners."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
 from experiments.work import Crew, report
 from sim.codecs import Codec
+from sim.errors import InputError
 from sim.files import write_whole
 from sim.randomness import stream
 
@@ -81,8 +83,9 @@ def training(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
     run.mark("training")
 
 
+@lru_cache(maxsize=16)
 def trained_policy(run: Path, config: ExperimentConfig, name: str, seed: int) -> Policy:
-    """A policy of this run that had to be trained, ready to act."""
+    """A policy of this run that had to be trained, ready to act; remembered, for many episodes ask for it."""
     if name in SELECTORS:
         return selector_policy(run, name)
     return network_policy(name, load_model(learner_of(config, name).kind, learner_folder(run, name, seed) / "best.zip"))
@@ -90,7 +93,11 @@ def trained_policy(run: Path, config: ExperimentConfig, name: str, seed: int) ->
 
 def selector_policy(run: Path, name: str) -> GraphPolicy:
     """A selector of this run, through the graph that is exported: ten times faster than XGBoost's own call."""
-    return GraphPolicy(selector_graph(load_selector(run, name)).SerializeToString(), name, name)
+    path = run / "selectors" / f"{name}.onnx"
+    try:
+        return GraphPolicy(path.read_bytes(), path, name)
+    except OSError as error:
+        raise InputError(path, "", "expected the graph of a trained selector; train it again") from error
 
 
 def load_selector(run: Path, name: str) -> Ensemble | TwoClassNetwork:
@@ -173,7 +180,7 @@ def _train_learner(job: _Job) -> None:
     outcome = train(
         Plan(settings, seed, config.evaluate_every, episodes.codecs), references.pool, validate, folder, progress
     )
-    curve = pd.DataFrame(outcome.curve)
+    curve = pd.DataFrame(outcome.curve).astype({"step": int})
     curve.insert(0, "policy", job.name)
     curve.insert(1, "training_seed", job.seed)
     write_whole(folder / "curves.csv", lambda stream_: stream_.write(curve.to_csv(index=False).encode()))
@@ -182,7 +189,7 @@ def _train_learner(job: _Job) -> None:
 def _train_selectors(job: _Job) -> None:
     config, episodes = job.config, episodes_of(job.config)
     folder = job.run / "selectors"
-    if (folder / "nn19.npz").exists():
+    if all((folder / f"{name}.onnx").exists() for name in SELECTORS):
         return
     places = [
         place for place in episodes.places("train") if place.number < config.supervised.episodes_per_scenario
@@ -194,11 +201,13 @@ def _train_selectors(job: _Job) -> None:
     for selector, choices in _selectors(config, episodes.codecs):
         _fit(selector, train_part, validation, choices, config.seed)
         selector.save(folder / f"{selector.name}.npz")
+        graph = selector_graph(selector).SerializeToString()
+        write_whole(folder / f"{selector.name}.onnx", lambda stream_, graph=graph: stream_.write(graph))
 
 
 def _selectors(
     config: ExperimentConfig, codecs: Sequence[Codec]
-) -> list[tuple[Selector, tuple[int, ...]]]:
+) -> list[tuple[Ensemble | TwoClassNetwork, tuple[int, ...]]]:
     """The selectors, and the actions each may choose."""
     settings = config.supervised
     trees = TreesConfig(settings.xgb.trees, settings.xgb.depth, settings.xgb.rate, settings.xgb.subsample)
@@ -209,7 +218,7 @@ def _selectors(
         rate=settings.network.rate,
     )
     families = [codec.family for codec in codecs]
-    selectors: list[tuple[Selector, tuple[int, ...]]] = [
+    selectors: list[tuple[Ensemble | TwoClassNetwork, tuple[int, ...]]] = [
         (Ensemble(len(codecs), trees, network), tuple(range(len(codecs))))
     ]
     if "hde" in families and "amst" in families:

@@ -23,11 +23,11 @@ _LOAD_STEP_S = 10.0
 _LOAD_MEMORY = 0.9
 """Correlation of the background load from one step to the next."""
 _CHANGED_NOISE = 0.3
-"""Log standard deviation of the estimated share of changed blocks: 16 to 64 sampled blocks, a sender's budget."""
+"""Log standard deviation of the estimated share of changed blocks, from 16 to 64 sampled blocks."""
 _FEWEST_CORES = 0.1
 """Cores that a scheduler leaves to us on the busiest host."""
 _COUNTED_PACKETS = 1e5
-"""Packets behind a measured loss: what a sender moves in seconds to minutes and its kernel counts resent ones of."""
+"""Packets behind a measured loss: what a sender moves in seconds to minutes, resends counted by its kernel."""
 _HORIZON = 1.5
 """Conditions are drawn this much longer than transfers arrive; then the last ones hold."""
 
@@ -105,8 +105,8 @@ def draw_episode(scenario: Scenario, seed: int, traces: Sequence[Trace] = ()) ->
     Args:
         scenario: What to draw from.
         seed: Seed of all its random streams.
-        traces: Recorded link conditions to use in place of the link model: each path takes one of them at a random
-            offset, repeated when too short.
+        traces: Recorded link conditions to use in place of the link model: each path takes one of them at a
+            random offset, repeated when too short.
     """
     start_hour = draw_start_hour(scenario, seed)
     requests = draw_requests(scenario.workload, scenario.requests, stream(seed, "requests"), start_hour)
@@ -136,7 +136,7 @@ def complete_episode(
     start_hour: float,
     traces: Sequence[Trace] = (),
 ) -> Episode:
-    """Draw all that requests do not say: payloads, conditions, probes and faults; arguments as of `Episode`."""
+    """Draw what requests do not say: payloads, conditions, probes, faults; arguments as of `Episode`."""
     count = len(path)
     content = draw_content(requests.kind_of_dataset, stream(seed, "content"))
     payloads = draw_payloads(content, requests.dataset, requests.size_bytes, stream(seed, "payloads"))
@@ -168,7 +168,8 @@ def complete_episode(
         start_hour=start_hour,
         requests=requests,
         path=path,
-        deadline_s=requests.arrival_s + requests.deadline_slack * (requests.size_bytes / nominal[path] + 4 * base_rtt[path]),
+        deadline_s=requests.arrival_s
+        + requests.deadline_slack * (requests.size_bytes / nominal[path] + 4 * base_rtt[path]),
         content=content,
         payloads=payloads,
         changed_noise=np.exp(stream(seed, "changed").normal(0.0, _CHANGED_NOISE, count)),
@@ -218,8 +219,10 @@ def _on_one_grid(links: Sequence[Trace], load: Floats, scenario: Scenario, fault
     return Conditions(times, rows, np.maximum(free, _FEWEST_CORES))
 
 
-def _measure(conditions: Conditions, scenario: Scenario, duration_s: float, rng: np.random.Generator) -> Probes:
-    """Probe every path: each measurement is of ``delay_s`` ago, with noise; loss comes from the kernel's counters."""
+def _measure(
+    conditions: Conditions, scenario: Scenario, duration_s: float, rng: np.random.Generator
+) -> Probes:
+    """Probe every path: each value is of ``delay_s`` ago, with noise; loss comes from the kernel's counters."""
     probe = scenario.probe
     rows = int(duration_s / probe.period_s) + 1
     taken = np.maximum(np.arange(rows) * probe.period_s - probe.delay_s, 0.0)

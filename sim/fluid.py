@@ -1,8 +1,8 @@
-"""The fluid network: which share of wires and cores each transfer gets, and how far all get until something changes.
+"""The fluid network: what share of wires and cores each transfer gets, and how far all get in a time.
 
-Wires are shared max-min with weights among transfers and cross traffic; cores are shared max-min among encoders. A
-transfer moves at the slowest of its stages, so the two shares are brought to a joint fixed point: nothing that one
-transfer cannot use is withheld from another.
+Wires are shared max-min with weights among transfers and cross traffic; cores are shared max-min among
+encoders. A transfer moves at the slowest of its stages, so the two shares are brought to a joint fixed point:
+nothing that one transfer cannot use is withheld from another.
 """
 
 import numpy as np
@@ -66,7 +66,7 @@ def _streams(flows: Flows, count: int, path: int) -> float:
 
 @njit
 def _fill_wire(flows: Flows, count: int, path: int, usable: float, cross: float, core_level: float) -> None:
-    """Weighted max-min on one path by progressive filling; encoders are held to ``core_level`` cores a weight."""
+    """Weighted max-min on one path by progressive filling; ``core_level`` cores a weight hold encoders."""
     free, weight = usable, cross
     for i in range(count):
         flow = flows[i]
@@ -107,8 +107,9 @@ def _cores_used(flows: Flows, count: int, usable: Floats, core_level: float) -> 
 def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: float, usable: Floats) -> None:
     """Set the ``rate`` of the first ``count`` flows: the joint max-min share of wires and cores.
 
-    The level to which cores are filled is the root of a piecewise linear function (cores in use minus cores there);
-    Illinois' false position finds it to 1e-12.
+    The level to which cores are filled is the root of a piecewise linear function, cores in use minus cores
+    there; Illinois' false position finds it to 1e-12. Where weights on wire and cores differ there may be
+    several such roots; each is feasible and leaves nothing unused.
 
     Args:
         flows: Structured array of `FLOW`; ``rate`` is written.
@@ -163,8 +164,8 @@ def advance(
 ) -> tuple[float, int]:
     """Move all flows from ``now`` to ``until`` or to the first that ends, whichever comes first.
 
-    Link conditions and cores are piecewise constant: row k holds from ``times[k]`` to ``times[k + 1]``, the last for
-    ever. Within a piece, shares do not change.
+    Link conditions and cores are piecewise constant: row k holds from ``times[k]`` to ``times[k + 1]``, the
+    last for ever. Within a piece, shares do not change.
 
     Returns:
         The time reached, and the row of the flow that ended there (the first of several), or -1.
@@ -187,12 +188,12 @@ def advance(
         elapsed = end - now
         for i in range(count):
             moved = flows[i]["rate"] * elapsed
-            left = flows[i]["remaining"] - moved
-            flows[i]["remaining"] = left if left > _NOTHING else 0.0
+            if i == ended or flows[i]["remaining"] - moved <= _NOTHING:
+                moved = flows[i]["remaining"]
+            flows[i]["remaining"] -= moved
             flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]
         now = end
         if ended >= 0:
-            flows[ended]["remaining"] = 0.0
             return now, ended
         if now >= until or (piece + 1 >= times.shape[0]):
             return now, -1
@@ -211,7 +212,7 @@ def foresee(
     usable: Floats,
     now: float,
 ) -> tuple[float, int]:
-    """Copy the flows to ``ahead`` and move the copies to where the first of them ends; returns as `advance` does."""
+    """Copy the flows to ``ahead`` and move these to where the first of them ends; returns as `advance` does."""
     for i in range(count):
         ahead[i] = flows[i]
     return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
@@ -227,7 +228,7 @@ def take_out(flows: Flows, count: int, row: int) -> float:
 
 @njit
 def tally(flows: Flows, count: int, path: int, sums: Floats) -> None:
-    """Write to ``sums`` the six entries of `sim.network.Tally`: four of one path and its cores, two of all flows."""
+    """Write the six entries of `sim.network.Tally` to ``sums``."""
     sums[:] = 0.0
     for i in range(count):
         flow = flows[i]

@@ -70,7 +70,11 @@ class BaselineStore:
     def peek(self, dataset: int, now_s: float) -> Baseline | None:
         """Baseline against which a delta may be sent now, or None when there is none or it is used up."""
         baseline = self._kept.get(dataset)
-        if baseline is None or now_s - baseline.taken_s > self._host.max_age_s or baseline.deltas >= self._host.max_deltas:
+        if (
+            baseline is None
+            or now_s - baseline.taken_s > self._host.max_age_s
+            or baseline.deltas >= self._host.max_deltas
+        ):
             return None
         return baseline
 
@@ -83,7 +87,8 @@ class BaselineStore:
     def put(self, dataset: int, taken_s: float, size_bytes: float) -> None:
         """Keep a new version and drop the least recently used others until it fits.
 
-        A version too large is not kept, nor one older than the one there (its transfer began first and took longer).
+        A version too large is not kept, nor one older than the one there, whose transfer began first and took
+        longer.
         """
         kept = self._kept.get(dataset)
         if kept is not None and kept.taken_s > taken_s:

@@ -1,4 +1,4 @@
-"""The one cost, accrued as time passes: what waits or moves costs its priority a second, lateness and CPU their price."""
+"""The one cost as it accrues: a second costs the priority of all that wait or move; lateness and CPU are priced."""
 
 from heapq import heappop, heappush
 
@@ -6,8 +6,9 @@ from heapq import heappop, heappush
 class Ledger:
     """Cost of an episode by now, in seconds: exact at every moment, O(log n) a transfer.
 
-    ``sum over transfers of priority * time since arrival + cpu_price * CPU seconds + late_price * lateness``, where a
-    transfer stops counting when it has been decoded. CPU seconds are handed in, for they are metered elsewhere.
+    ``sum over transfers of priority * time since arrival + cpu_price * CPU seconds + late_price * lateness``,
+    where a transfer stops counting when it has been decoded. CPU seconds are handed in, for they are metered
+    elsewhere.
 
     >>> ledger = Ledger(cpu_price=0.5, late_price=1.0)
     >>> ledger.arrive(0, now_s=0.0, priority=2.0, deadline_s=3.0)

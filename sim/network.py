@@ -1,4 +1,4 @@
-"""Transfers in flight on the clock: who joins, who ends next; the clock is woken when something changes, never to poll."""
+"""Transfers in flight on the clock: who joins, who ends next; it is woken by change, never to poll."""
 
 from typing import Any, NamedTuple
 
@@ -72,7 +72,7 @@ class Network:
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
     def carry(self, flow: Flow) -> simpy.Event:
-        """Put a transfer on its path; the event succeeds with the core-seconds used when its last byte is decoded."""
+        """Put a transfer on its path; when its last byte is decoded, the event gives the core-seconds used."""
         self._settle()
         count = len(self._done)
         if count == len(self._flows):

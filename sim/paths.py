@@ -1,4 +1,4 @@
-"""One path: the columns that describe it, what it carries for a crowd, and what a transfer loses at its start."""
+"""One path: what describes it, what it carries for a crowd, and what a transfer loses at its start."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +29,14 @@ WINDOW, QUEUE, CONTROL = 0, 1, 2
 
 @njit
 def usable_capacity(link: Floats, limits: Floats, streams: float) -> float:
-    """Bytes/s of payload that a path carries for ``streams`` connections together, those of others included."""
+    """Payload bytes/s that a path carries for ``streams`` connections, those of others included."""
     crowding = self_induced_loss(streams, link[CAPACITY], link[RTT], limits[QUEUE])
     return goodput_capacity(link[CAPACITY], link[LOSS]) * (1.0 - crowding)
 
 
 @njit
 def cross_weight(streams: float, cross: float, control: int) -> float:
-    """Weight of the cross traffic against ``streams`` of ours, each of weight 1: what `fair_share` leaves it."""
+    """Weight of the cross traffic against ``streams`` of ours of weight 1: what `fair_share` leaves it."""
     if control != BBR or cross <= 0.0 or streams <= 0.0:
         return cross
     return streams * (1.0 / fair_share(streams, cross, control) - 1.0)
@@ -80,7 +80,9 @@ def opening(
         alone = min(_stream_share(streams, link, limits), window_rate)
         queue = limits[QUEUE] / (streams + cross)
         finite = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, limits[WINDOW], queue, control)
-        if alone < steady:  # path or window holds it: it may grow to its steady rate, and dips below what it has
+        if (
+            alone < steady
+        ):  # path or window holds it: it may grow to its steady rate, and dips below what it has
             gain = dips = alone / finite
         else:
             gain = finite / steady

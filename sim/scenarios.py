@@ -40,11 +40,20 @@ class PathSpec:
 
     def __post_init__(self) -> None:
         if isinstance(self.link, str) and self.link not in LINKS:
-            raise ValueError(f"path link must be one of {', '.join(LINKS)} or a link model, got {self.link!r}")
+            raise ValueError(
+                f"path link must be one of {', '.join(LINKS)} or a link model, got {self.link!r}"
+            )
+        for name, known in (("link_type", LINK_TYPES), ("control", CONTROLS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"path {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
         if not 0 < self.share <= 1:
             raise ValueError(f"path share must be in (0, 1], got {self.share}")
         if self.window_bytes < 1448:
-            raise ValueError(f"path window_bytes must be at least one segment (1448), got {self.window_bytes}")
+            raise ValueError(
+                f"path window_bytes must be at least one segment (1448), got {self.window_bytes}"
+            )
         if self.queue_bdp <= 0:
             raise ValueError(f"path queue_bdp must be above 0, got {self.queue_bdp}")
 

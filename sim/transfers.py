@@ -27,7 +27,7 @@ from sim.episode import Episode
 from sim.units import KIB
 
 _DICTIONARY_BELOW = 16 * KIB
-"""HDE uses a trained dictionary for payloads smaller than this; it gains nothing for larger ones (measured)."""
+"""HDE uses a trained dictionary for payloads smaller than this; larger ones gain nothing (measured)."""
 _SMALLEST_CHANGE = 1e-4
 
 
@@ -60,7 +60,7 @@ class Stage(NamedTuple):
 class Stages:
     """Stages of all transfers of an episode under all codecs.
 
-    What does not depend on the course of events is worked out at once, for all transfers; only deltas depend on it.
+    What does not depend on the course of events is worked out at once for all; only deltas depend on it.
 
     Args:
         episode: The payloads.
@@ -125,7 +125,7 @@ class Stages:
         )
 
     def estimated_change(self, request: int, age_s: float) -> float:
-        """Share of the blocks changed since the baseline as the sender estimates it from a sample of their hashes."""
+        """Share of blocks changed since the baseline, as a sender estimates it from a sample of hashes."""
         return min(1.0, max(_SMALLEST_CHANGE, self._changed(request, age_s) * self._changed_noise[request]))
 
     def _changed(self, request: int, age_s: float) -> float:
@@ -133,7 +133,7 @@ class Stages:
 
 
 def _plain_rates(episode: Episode, codec: Codec) -> list[tuple[float, float, float, float]]:
-    """Ratio, encode, decode and cpu_per_byte of every transfer without a baseline; stages are made of them on demand."""
+    """Ratio, encode, decode and cpu_per_byte of all transfers without a baseline; stages are made on demand."""
     payloads = episode.payloads
     size, ratio3 = payloads.size_bytes, payloads.ratio3
     method = codec.method

@@ -1,8 +1,8 @@
-"""Who wants to move what, and when: arrivals, datasets, sizes, priorities and deadlines, drawn before the clock starts."""
+"""Who wants to move what, and when: arrivals, datasets, sizes, priorities and deadlines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from sim.payloads import CLASS_NAMES, MIXES, draw_sizes
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+Arrivals = Literal["poisson", "bursty", "diurnal", "sync", "flash"]
+ARRIVALS: Final = get_args(Arrivals)
+"""Laws of arrival by name; see `Workload`."""
 _FLASH = (1 / 3, 2 / 3)
 """The part of a flash-crowd episode (in shares of its transfers) that arrives in a rush."""
 _BURST_LENGTH = 12
@@ -28,9 +31,9 @@ class Workload:
 
     Attributes:
         mix: Name of a mixture of payload classes, or shares by class name.
-        arrivals: ``poisson``; ``bursty`` (rate changes from burst to burst); ``diurnal`` (rate follows the hour);
-            ``sync`` (each dataset is sent again and again at its own period, one-offs in between); ``flash`` (the
-            middle third comes ``flash_factor`` times faster).
+        arrivals: ``poisson``; ``bursty`` (rate changes from burst to burst); ``diurnal`` (rate follows the
+            hour); ``sync`` (each dataset is sent again and again at its own period, one-offs in between);
+            ``flash`` (the middle third comes ``flash_factor`` times faster).
         interval_s: Mean time between two transfers, above 0.
         datasets: Datasets that are sent more than once.
         one_off: Share of transfers that are of a dataset never sent again, in [0, 1].
@@ -45,7 +48,7 @@ class Workload:
     """
 
     mix: str | Mapping[str, float] = "default"
-    arrivals: Literal["poisson", "bursty", "diurnal", "sync", "flash"] = "poisson"
+    arrivals: Arrivals = "poisson"
     interval_s: float = 2.0
     datasets: int = 16
     one_off: float = 0.3
@@ -59,18 +62,12 @@ class Workload:
     slack: tuple[float, float] = (1.5, 6.0)
 
     def __post_init__(self) -> None:
-        if isinstance(self.mix, str):
-            if self.mix not in MIXES:
-                raise ValueError(f"workload mix must be one of {', '.join(MIXES)}, got {self.mix!r}")
-        else:
-            unknown = set(self.mix) - set(CLASS_NAMES)
-            if unknown:
-                raise ValueError(f"workload mix names unknown classes {sorted(unknown)}; there are {', '.join(CLASS_NAMES)}")
-            if not self.mix or min(self.mix.values()) < 0 or sum(self.mix.values()) <= 0:
-                raise ValueError("workload mix needs shares of at least 0, one of them above")
+        self._check_mix()
+        if self.arrivals not in ARRIVALS:
+            raise ValueError(f"workload arrivals must be one of {', '.join(ARRIVALS)}, got {self.arrivals!r}")
         for name in ("interval_s", "size_scale", "max_bytes", "flash_factor"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"workload {name} must be above 0, got {getattr(self, name)}")
+                raise ValueError(f"workload {name} must be finite and above 0, got {getattr(self, name)}")
         if self.fixed_bytes is not None and not 1 <= self.fixed_bytes < float("inf"):
             raise ValueError(f"workload fixed_bytes must be at least 1, got {self.fixed_bytes}")
         if self.datasets < 1:
@@ -78,12 +75,27 @@ class Workload:
         for name in ("one_off", "deadlines"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"workload {name} must be a share in [0, 1], got {getattr(self, name)}")
-        if len(self.priorities) != len(self.priority_shares) or abs(sum(self.priority_shares) - 1) > 1e-9:
-            raise ValueError("workload priority_shares must have one share a priority and sum to 1")
+        shares = self.priority_shares
+        if len(self.priorities) != len(shares) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+            raise ValueError(
+                f"workload priority_shares must have one share a priority and sum to 1, got {shares}"
+            )
         if min(self.priorities) <= 0:
-            raise ValueError("workload priorities must be above 0")
+            raise ValueError(f"workload priorities must be above 0, got {self.priorities}")
         if not 0 < self.slack[0] <= self.slack[1]:
             raise ValueError(f"workload slack must rise from above 0, got {self.slack}")
+
+    def _check_mix(self) -> None:
+        if isinstance(self.mix, str):
+            if self.mix not in MIXES:
+                raise ValueError(f"workload mix must be one of {', '.join(MIXES)}, got {self.mix!r}")
+            return
+        unknown = sorted(set(self.mix) - set(CLASS_NAMES))
+        if unknown:
+            known = ", ".join(CLASS_NAMES)
+            raise ValueError(f"workload mix names unknown classes {', '.join(unknown)}; there are {known}")
+        if not self.mix or min(self.mix.values()) < 0 or sum(self.mix.values()) <= 0:
+            raise ValueError("workload mix needs shares of at least 0, one of them above")
 
     @property
     def shares(self) -> Floats:
@@ -114,7 +126,9 @@ class Requests(NamedTuple):
     kind_of_dataset: Ints
 
 
-def draw_requests(workload: Workload, count: int, rng: np.random.Generator, start_hour: float = 0.0) -> Requests:
+def draw_requests(
+    workload: Workload, count: int, rng: np.random.Generator, start_hour: float = 0.0
+) -> Requests:
     """Draw ``count`` transfers.
 
     A dataset keeps its class and, within 10 %, its size; every one-off is a dataset of its own.
@@ -135,9 +149,7 @@ def draw_requests(workload: Workload, count: int, rng: np.random.Generator, star
     if workload.fixed_bytes is not None:
         size = np.full(count, workload.fixed_bytes)
     tier = rng.choice(len(workload.priorities), size=count, p=workload.priority_shares)
-    slack = np.where(
-        rng.random(count) < workload.deadlines, rng.uniform(*workload.slack, count), np.inf
-    )
+    slack = np.where(rng.random(count) < workload.deadlines, rng.uniform(*workload.slack, count), np.inf)
     return Requests(
         arrival_s=arrival_s,
         dataset=dataset,
@@ -157,7 +169,7 @@ def _compact(dataset: Ints, recurring: int) -> Ints:
 
 
 def _stratified(shares: Floats, count: int, rng: np.random.Generator) -> Ints:
-    """Classes of ``count`` datasets, as near to the shares as whole numbers go: sites differ less than dice would."""
+    """Classes of ``count`` datasets, as near to the shares as whole numbers go: dice would differ more."""
     points = (np.arange(count) + rng.random()) / count
     kinds = np.searchsorted(np.cumsum(shares), points, side="right").clip(0, len(shares) - 1)
     return rng.permutation(kinds)
@@ -187,7 +199,9 @@ def _popular(workload: Workload, count: int, rng: np.random.Generator) -> Ints:
 def _periodic(workload: Workload, count: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Timelines of all datasets, merged: each has its own period (log-sd 0.5), phase and 5 % jitter."""
     mean = workload.interval_s * workload.datasets
-    period = mean * np.exp(rng.normal(0.125, 0.5, workload.datasets))  # makes the mean rate, E[1 / period], 1 / mean
+    period = mean * np.exp(
+        rng.normal(0.125, 0.5, workload.datasets)
+    )  # makes the mean rate, E[1 / period], 1 / mean
     rounds = int(2 * count * workload.interval_s / period.min()) + 2
     times = (rng.random(workload.datasets) + np.arange(rounds)[:, None]) * period
     times += rng.normal(0.0, 0.05, times.shape) * period

@@ -1,4 +1,4 @@
-"""The simulated network: SimPy processes that wait for slots, ask how to encode, and move over shared paths and cores."""
+"""The simulated network: SimPy processes that wait, ask how to encode, and move over shared paths and cores."""
 
 from bisect import bisect_right
 from collections import deque
@@ -46,8 +46,8 @@ class Outlook(NamedTuple):
 class World:
     """One episode, running. Chance is over: what happens follows from the episode and the answers.
 
-    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. The world
-    stops at every question until it is answered:
+    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. The
+    world stops at every question until it is answered:
 
         world = World(episode, codecs)
         while (question := world.next_question()) is not None:
@@ -59,12 +59,16 @@ class World:
         dispatch: Rule that picks the next of the waiting; first come, first served when not given.
     """
 
-    def __init__(self, episode: Episode, codecs: Sequence[Codec], dispatch: DispatchRule = first_come) -> None:
+    def __init__(
+        self, episode: Episode, codecs: Sequence[Codec], dispatch: DispatchRule = first_come
+    ) -> None:
         scenario = episode.scenario
         self.episode = episode
         self.codecs = tuple(codecs)
         self.clock = simpy.Environment()
-        self.network = Network(self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores)
+        self.network = Network(
+            self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores
+        )
         self.baselines = BaselineStore(scenario.host)
         self.ledger = Ledger(scenario.cpu_price, scenario.late_price)
         self.stages = Stages(episode, self.codecs)
@@ -97,8 +101,8 @@ class World:
     def next_question(self) -> CodecQuestion | None:
         """Run until a transfer waits for an answer; None when all have moved.
 
-        All that happens at one moment happens before a question of that moment is put, so that the second of two
-        transfers that start together sees the first.
+        All that happens at one moment happens before a question of that moment is put, so that the second of
+        two transfers that start together sees the first.
         """
         clock, asked = self.clock, self._open
         while not (self.finished or (asked and clock.peek() > clock.now)):
@@ -125,7 +129,8 @@ class World:
         stage, lost_s = self._stage(request, codec)
         opening_s, _, overhead, wire_rate = self._opening(stage, path, size_bytes, others=0.0)
         wire_rate /= overhead
-        rate = min(wire_rate * stage.ratio, stage.encode * stage.cores_max, stage.decode)
+        cores = min(stage.cores_max, self._rows.cores_free(self.clock.now))
+        rate = min(wire_rate * stage.ratio, stage.encode * cores, stage.decode)
         return Outlook(
             seconds=lost_s + opening_s + size_bytes / rate,
             cpu_s=size_bytes * stage.cpu_per_byte + stage.setup_cpu_s,
@@ -176,7 +181,9 @@ class World:
         yield self.clock.timeout(opening_s + lost_s)
         cpu_s = stage.setup_cpu_s
         for part in self._rows.parts[request]:
-            if cpu_s > stage.setup_cpu_s:  # it broke; connect again and go on from the last acknowledged chunk
+            if (
+                cpu_s > stage.setup_cpu_s
+            ):  # it broke; connect again and go on from the last acknowledged chunk
                 yield self.clock.timeout(_RECONNECT_ROUNDS * self._rtt_s(path))
             cpu_s += yield self.network.carry(
                 Flow(
@@ -311,7 +318,7 @@ class World:
 
 
 class _Rows:
-    """The episode as plain lists: the clock meets one entry at a time, and lists hand out Python's own numbers."""
+    """The episode as plain lists: the clock meets one entry at a time, and these hand out Python's numbers."""
 
     def __init__(self, episode: Episode) -> None:
         self.arrival_s: list[float] = episode.requests.arrival_s.tolist()
@@ -339,7 +346,11 @@ class _Rows:
             for size, share in zip(self.size_bytes, breaks, strict=True)
         ]
         self._losses = list(
-            zip(episode.faults.baseline_loss_s.tolist(), episode.faults.baseline_loss_dataset.tolist(), strict=True)
+            zip(
+                episode.faults.baseline_loss_s.tolist(),
+                episode.faults.baseline_loss_dataset.tolist(),
+                strict=True,
+            )
         )
 
     def probe(self, now_s: float) -> list[tuple[float, float, float, float]]:

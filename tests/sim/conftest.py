@@ -40,10 +40,10 @@ def lay(
     cpu_price: float = 0.0,
     late_price: float = 0.0,
 ) -> Episode:
-    """An episode on one path that carries ``carries`` bytes of payload a second, where not ``pieces`` say otherwise.
+    """An episode on one path that carries ``carries`` payload bytes a second, or what ``pieces`` say.
 
-    ``pieces`` are (time, payload bytes/s) from 0 on. All content has ratio 4, W 0.5, tau 100 s and novelty 1, and
-    codecs run at their fitted rates. The shortest round trip, 0.3 ms, makes a start of 0.6 ms.
+    ``pieces`` are (time, payload bytes/s) from 0 on. All content has ratio 4, W 0.5, tau 100 s and novelty 1,
+    and codecs run at their fitted rates. The shortest round trip, 0.3 ms, makes a start of 0.6 ms.
     """
     count = len(arrival_s)
     host = host or Host(cores=64, background=0.0, background_sd=0.0)

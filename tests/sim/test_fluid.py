@@ -1,4 +1,4 @@
-"""Max-min sharing of wires and cores against sums on paper, its defining properties, and time passed over pieces."""
+"""Max-min sharing of wires and cores: sums on paper, its defining properties, time passed over pieces."""
 
 from collections.abc import Sequence
 from math import inf
@@ -30,9 +30,8 @@ def flow(
     cpu_per_byte: float = 0.0,
 ) -> tuple[float, ...]:
     weight = streams if weight is None else weight
-    return (
-        path, size, ratio, streams, weight, 1.0, encode, cores_max, core_weight, decode, cpu_per_byte, 0, 0, 0, False,
-    )  # fmt: skip
+    wire = (path, size, ratio, streams, weight, 1.0)
+    return (*wire, encode, cores_max, core_weight, decode, cpu_per_byte, 0.0, 0.0, 0.0, False)
 
 
 def table(rows: Sequence[tuple[float, ...]]) -> Flows:
@@ -49,7 +48,11 @@ def limits(count: int, control: int = CUBIC) -> Floats:
 
 
 def rates(
-    rows: Sequence[tuple[float, ...]], carries: Sequence[float], cross: float = 0.0, cores: float = AMPLE, control: int = CUBIC
+    rows: Sequence[tuple[float, ...]],
+    carries: Sequence[float],
+    cross: float = 0.0,
+    cores: float = AMPLE,
+    control: int = CUBIC,
 ) -> list[float]:
     flows = table(rows)
     count = len(carries)
@@ -82,7 +85,9 @@ def test_compression_turns_a_share_of_the_wire_into_more_raw_bytes() -> None:
 def test_cores_are_shared_by_weight_and_what_one_cannot_use_goes_to_the_others() -> None:
     encoders = [flow(encode=1.0, core_weight=1), flow(encode=1.0, core_weight=3, cores_max=9)]
     assert rates(encoders, [AMPLE], cores=1.0) == pytest.approx([0.25, 0.75])
-    assert rates([*encoders, flow(encode=1.0, decode=0.1)], [AMPLE], cores=1.1) == pytest.approx([0.25, 0.75, 0.1])
+    assert rates([*encoders, flow(encode=1.0, decode=0.1)], [AMPLE], cores=1.1) == pytest.approx(
+        [0.25, 0.75, 0.1]
+    )
 
 
 def test_wire_and_cores_together_come_to_the_fixed_point_found_by_hand() -> None:
@@ -100,7 +105,9 @@ def test_paths_share_nothing_but_the_cores() -> None:
     pair = [flow(path=0), flow(path=1)]
     assert rates(pair, [5.0, 7.0]) == pytest.approx([5, 7])
     # 1 core at 4 raw a second each: 4 on the first path would need all of it
-    assert rates([flow(path=0, encode=4.0), flow(path=1, encode=4.0)], [5.0, 1.0], cores=1.0) == pytest.approx([3, 1])
+    assert rates(
+        [flow(path=0, encode=4.0), flow(path=1, encode=4.0)], [5.0, 1.0], cores=1.0
+    ) == pytest.approx([3, 1])
 
 
 def test_one_bbr_stream_keeps_seven_tenths_against_three_of_cubic() -> None:
@@ -177,7 +184,9 @@ def test_the_order_of_flows_does_not_matter(
     assert rates([rows[i] for i in order], carries, cross, cores) == pytest.approx(straight[order], rel=1e-8)
 
 
-def bisected(rows: Sequence[tuple[float, ...]], carries: Sequence[float], cross: float, cores: float) -> Floats:
+def bisected(
+    rows: Sequence[tuple[float, ...]], carries: Sequence[float], cross: float, cores: float
+) -> Floats:
     """The same by halving, for the wires and for the cores: slow, and beyond doubt."""
     flows = table(rows)
     demand = np.minimum(flows["cores_max"] * flows["encode"], flows["decode"])
@@ -212,7 +221,9 @@ def test_false_position_and_bisection_agree(
     rows, carries, cross, cores = crowd
     # one weight for wire and cores: cores in use then rise with their level, so that there is one fixed point
     same = [(*row[:8], row[4], *row[9:]) for row in rows]
-    assert rates(same, carries, cross, cores) == pytest.approx(bisected(same, carries, cross, cores), rel=1e-7)
+    assert rates(same, carries, cross, cores) == pytest.approx(
+        bisected(same, carries, cross, cores), rel=1e-7
+    )
 
 
 def pass_time(

@@ -28,16 +28,20 @@ def chain(records: list[TransferRecord]) -> str:
 
 
 def drifted(age_s: float) -> float:
-    """Wire bytes of a delta: half of the blocks change in the long run, with 100 s; zstd-3 gives them ratio 4."""
+    """Wire bytes of a delta: in the long run half of the blocks change, with 100 s; zstd-3 makes ratio 4."""
     return SIZE * (0.5 * (1 - exp(-age_s / 100)) / 4 + FITTED.delta.overhead)
 
 
-def test_ten_deltas_grow_against_the_same_baseline_then_a_new_one_is_sent(lay: Lay, play: Play, by_request: ByRequest) -> None:
+def test_ten_deltas_grow_against_the_same_baseline_then_a_new_one_is_sent(
+    lay: Lay, play: Play, by_request: ByRequest
+) -> None:
     episode = lay(20.0 * np.arange(14), [SIZE] * 14, carries=FAST)
     records = by_request(play(episode, "hde"))
     assert chain(records) == "B" + 10 * "d" + "B" + "dd"
     assert records[0].wire_bytes == pytest.approx(SIZE / 4)
-    assert [one.wire_bytes for one in records[1:11]] == pytest.approx([drifted(20.0 * k) for k in range(1, 11)])
+    assert [one.wire_bytes for one in records[1:11]] == pytest.approx(
+        [drifted(20.0 * k) for k in range(1, 11)]
+    )
     assert records[12].wire_bytes == pytest.approx(drifted(20.0))
     assert records[13].wire_bytes == pytest.approx(drifted(40.0))
 
@@ -59,10 +63,14 @@ def test_datasets_have_chains_of_their_own(lay: Lay, play: Play, by_request: ByR
     episode = lay(10.0 * np.arange(6), [SIZE] * 6, carries=FAST, dataset=[0, 1, 0, 1, 1, 0])
     records = by_request(play(episode, "hde"))
     assert chain(records) == "BBdddd"
-    assert [one.wire_bytes for one in records[2:]] == pytest.approx([drifted(age) for age in (20, 20, 30, 50)])
+    assert [one.wire_bytes for one in records[2:]] == pytest.approx(
+        [drifted(age) for age in (20, 20, 30, 50)]
+    )
 
 
-def test_memory_for_one_baseline_is_thrashed_by_two_datasets(lay: Lay, play: Play, by_request: ByRequest) -> None:
+def test_memory_for_one_baseline_is_thrashed_by_two_datasets(
+    lay: Lay, play: Play, by_request: ByRequest
+) -> None:
     host = Host(cores=8, background=0.0, background_sd=0.0, baseline_memory=1.5 * SIZE)
     alternating = lay(10.0 * np.arange(6), [SIZE] * 6, carries=FAST, dataset=[0, 1, 0, 1, 0, 1], host=host)
     assert chain(by_request(play(alternating, "hde"))) == "BBBBBB"

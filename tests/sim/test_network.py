@@ -18,8 +18,8 @@ def network(clock: simpy.Environment, pieces: Sequence[tuple[float, float]] = ((
 
 def flow(size_bytes: float, *, streams: float = 1.0, ratio: float = 1.0, encode: float = 100.0) -> Flow:
     return Flow(
-        path=0, size_bytes=size_bytes, ratio=ratio, streams=streams, weight=streams, loss_gain=1.0, encode=encode,
-        cores_max=1.0, core_weight=1.0, decode=1e9, cpu_per_byte=0.25,
+        path=0, size_bytes=size_bytes, ratio=ratio, streams=streams, weight=streams, loss_gain=1.0,
+        encode=encode, cores_max=1.0, core_weight=1.0, decode=1e9, cpu_per_byte=0.25,
     )  # fmt: skip
 
 

@@ -57,7 +57,9 @@ def test_one_slot_with_fixed_sizes_follows_pollaczek_and_khinchine(lay: Lay, pla
     assert mean_s(world.records) == pytest.approx(1 + LOAD / (2 * (1 - LOAD)), rel=TOLERANCE)
 
 
-def test_one_slot_follows_lindley_transfer_by_transfer(lay: Lay, play: Play, by_request: Callable[..., list[TransferRecord]]) -> None:
+def test_one_slot_follows_lindley_transfer_by_transfer(
+    lay: Lay, play: Play, by_request: Callable[..., list[TransferRecord]]
+) -> None:
     rng, arrival_s = poisson(3)
     arrival_s, size = arrival_s[:2000], sizes("mixed", rng)[:2000]
     records = by_request(play(lay(arrival_s, size, slots=1), "none"))
@@ -71,7 +73,9 @@ def test_one_slot_follows_lindley_transfer_by_transfer(lay: Lay, play: Play, by_
 
 
 @pytest.mark.parametrize("law", ["exponential", "fixed", "mixed"])
-def test_many_slots_share_evenly_and_the_mean_does_not_know_the_law_of_sizes(lay: Lay, play: Play, law: str) -> None:
+def test_many_slots_share_evenly_and_the_mean_does_not_know_the_law_of_sizes(
+    lay: Lay, play: Play, law: str
+) -> None:
     rng, arrival_s = poisson(4)
     world = play(lay(arrival_s, sizes(law, rng)), "none")
     assert mean_s(world.records) == pytest.approx(1 / (1 - LOAD), rel=TOLERANCE)
@@ -107,7 +111,9 @@ def test_littles_law_holds_of_the_cost_that_accrues(lay: Lay) -> None:
     world = World(episode, [parse_codec("none")])
     seen: list[tuple[float, float]] = []
     while world.next_question() is not None:
-        seen.append((world.clock.now, world.cost))  # priority 1, no other price: the integral of how many are inside
+        seen.append(
+            (world.clock.now, world.cost)
+        )  # priority 1, no other price: the integral of how many are inside
         world.answer(0)
     arrivals = np.array([record.arrival_s for record in world.records])
     ends = np.array([record.end_s for record in world.records])
@@ -122,7 +128,7 @@ def test_littles_law_holds_of_the_cost_that_accrues(lay: Lay) -> None:
 
 def test_cores_are_shared_evenly_too(lay: Lay, play: Play) -> None:
     # an amply wide path: every transfer needs one of the only core, so the core is an M/D/1-PS queue
-    rng, arrival_s = poisson(8)
+    _, arrival_s = poisson(8)
     host = Host(cores=1, background=0.0, background_sd=0.0)
     size = np.full(TRANSFERS, 1e8)
     (alone,) = play(lay([0.0], size[:1], carries=1e12, host=host), "zstd").records

@@ -16,7 +16,9 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def gaps(workload: Workload, count: int = 20_000, start_hour: float = 0.0) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def gaps(
+    workload: Workload, count: int = 20_000, start_hour: float = 0.0
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.diff(draw_requests(workload, count, rng(), start_hour).arrival_s)
 
 
@@ -41,7 +43,9 @@ def test_the_middle_third_of_a_flash_crowd_is_six_times_faster() -> None:
 
 def test_by_day_more_is_sent_than_by_night() -> None:
     slow = replace(PLAIN, arrivals="diurnal")
-    day, night = (gaps(slow, 1000, start_hour=hour).mean() for hour in (13.7, 1.7))  # 2000 s about the extremes
+    day, night = (
+        gaps(slow, 1000, start_hour=hour).mean() for hour in (13.7, 1.7)
+    )  # 2000 s about the extremes
     assert night / day == pytest.approx(1.4 / 0.6, rel=0.15)
 
 

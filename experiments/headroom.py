@@ -1,0 +1,120 @@
+"""How much there is to win in a scenario, before anyone trains."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from agents.catalogue import make_policy, static_policies
+from agents.play import play
+from agents.policy import Observation, Policy
+from agents.search import best_found
+from envs.compression import DEFAULT_CODECS
+from experiments.work import Crew
+from sim.codecs import Codec, parse_codec
+from sim.episode import draw_episode
+from sim.randomness import stream
+from sim.scenarios import Scenario
+from sim.world import World
+
+SEED = 20_000_000
+"""Base of the seeds of the episodes on which headroom is measured; no experiment draws from here."""
+NOTHING_TO_LEARN = 0.03
+"""A scenario in which a constant is this near to the best found has nothing to teach."""
+_RULES = ("contention", "one_step_oracle")
+_PASSES = 2
+
+
+class Headroom(NamedTuple):
+    """Costs of a scenario, in seconds a decision.
+
+    Attributes:
+        scenario: Its name.
+        cost: Mean cost by policy: every constant, the contention-aware rule, the one-step oracle.
+        best_static: The cheapest constant.
+        found: Share of that constant's cost that the best found answers have, on the searched episodes.
+    """
+
+    scenario: str
+    cost: dict[str, float]
+    best_static: str
+    found: float
+
+
+class _Task(NamedTuple):
+    scenario: Scenario
+    number: int
+    searched: bool
+
+
+def measure_headroom(chosen: Sequence[Scenario], episodes: int, searched: int, crew: Crew) -> list[Headroom]:
+    """Costs of constants, rules and a local search over whole answer sequences.
+
+    Args:
+        chosen: Scenarios.
+        episodes: Episodes of each.
+        searched: How many of these are searched, too.
+        crew: Does the work.
+    """
+    tasks = [_Task(scenario, number, number < searched) for scenario in chosen for number in range(episodes)]
+    found = crew.map("headroom", _measure, tasks)
+    rows = []
+    for scenario in chosen:
+        own = [costs for task, costs in zip(tasks, found, strict=True) if task.scenario is scenario]
+        mean = {name: float(np.mean([costs[name] for costs in own])) for name in own[0] if name != "best_found"}
+        statics = [codec.name for codec in _codecs()]
+        best = min(statics, key=mean.__getitem__)
+        both = [(costs["best_found"], costs[best]) for costs in own if "best_found" in costs]
+        rows.append(Headroom(scenario.name, mean, best, sum(f for f, _ in both) / sum(s for _, s in both)))
+    return rows
+
+
+def headroom_table(rows: Sequence[Headroom]) -> Table:
+    """Costs as a share of the best constant's."""
+    table = Table(title="Cost, % of the best static codec", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    names = list(rows[0].cost)
+    for column in ("scenario", *names, "best found", ""):
+        table.add_column(column, justify="left" if column in ("scenario", "") else "right")
+    for row in rows:
+        best = row.cost[row.best_static]
+        note = "nothing to learn here" if row.found > 1 - NOTHING_TO_LEARN else f"{100 * (1 - row.found):.0f} % to win"
+        shares = (f"{100 * row.cost[name] / best:.0f}" for name in names)
+        table.add_row(row.scenario, *shares, f"{100 * row.found:.1f}", note)
+    return table
+
+
+def scenario_table(chosen: Sequence[Scenario]) -> Table:
+    """Names and one line each."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("scenario", "transfers", "paths", "what it is"):
+        table.add_column(column, justify="right" if column in ("transfers", "paths") else "left")
+    for scenario in chosen:
+        table.add_row(scenario.name, str(scenario.requests), str(len(scenario.paths)), scenario.summary)
+    return table
+
+
+def _codecs() -> list[Codec]:
+    return [parse_codec(name) for name in DEFAULT_CODECS]
+
+
+def _measure(task: _Task) -> dict[str, float]:
+    """Costs of one episode by policy, in seconds a decision."""
+    codecs = _codecs()
+    episode = draw_episode(task.scenario, SEED + task.number)
+    policies: list[Policy] = [*static_policies(codecs), *(make_policy(name, codecs) for name in _RULES)]
+    costs, starts = {}, []
+    for policy in policies:
+        actions: list[int] = []
+
+        def keep(world: World, observation: Observation, action: int, kept: list[int] = actions) -> None:
+            kept.append(action)
+
+        costs[policy.name] = play(episode, policy, codecs, watch=keep).cost / len(episode)
+        starts.append(np.array(actions))
+    if task.searched:
+        rng = stream(SEED + task.number, "search")
+        cost, _ = best_found(episode, codecs, starts, passes=_PASSES, rng=rng)
+        costs["best_found"] = cost / len(episode)
+    return costs

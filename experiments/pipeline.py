@@ -1,0 +1,85 @@
+"""The stages of an experiment, in order; each is skipped when it is done, so that an interrupted run goes on."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from agents.catalogue import POLICIES
+from experiments.bundles import export_bundles
+from experiments.config import ExperimentConfig, check_names
+from experiments.evaluate import evaluation, join_episodes, search
+from experiments.publish import TENSORBOARD, publish
+from experiments.run_folder import RunFolder
+from experiments.splits import episodes_of
+from experiments.summary import Summary
+from experiments.train import reference_runs, training
+from experiments.work import Crew
+from sim.catalogue import SCENARIOS
+from sim.codecs import CODECS, parse_codec
+from sim.scenario_file import SUFFIXES
+
+
+class Finished(NamedTuple):
+    """Where a finished run left its results."""
+
+    folder: Path
+    report: Path
+    tensorboard: Path
+    bundles: list[Path]
+    summary: Summary
+
+
+def check(config: ExperimentConfig, source: str) -> None:
+    """Hold all names of a config against what there is, before anything is done.
+
+    Raises:
+        InputError: If a scenario, codec, policy or trace folder is unknown.
+    """
+    codecs = {name for name in config.environment.codecs if _is_codec(name)} | set(CODECS)
+    files = {name for name in (*config.environment.scenarios, *config.environment.held_out) if name.endswith(SUFFIXES)}
+    ready = {name for name, entry in POLICIES.items() if entry.kind not in ("learner", "search")}
+    check_names(config, source, scenarios={*SCENARIOS, *files}, policies=ready | codecs, codecs=codecs)
+    episodes_of(config)
+
+
+def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Reference runs, selectors, learners."""
+    reference_runs(run, config, crew)
+    training(run, config, crew)
+
+
+def evaluate_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Evaluation of every policy, and the search for the best answers."""
+    evaluation(run, config, crew)
+    search(run, config, crew)
+    join_episodes(run)
+
+
+def run_experiment(config: ExperimentConfig, root: Path, console: Console) -> Finished:
+    """All stages of an experiment, in a run folder below ``root``."""
+    with RunFolder.create(config, root) as run:
+        with Crew(config.workers, console) as crew:
+            train_stages(run, config, crew)
+            evaluate_stages(run, config, crew)
+        with console.status("export"):
+            exported = export_bundles(run, config)
+        with console.status("report"):
+            summary = publish(run, config)
+        run.finish()
+    return Finished(
+        folder=run.path,
+        report=run.file("report.md"),
+        tensorboard=run.file(TENSORBOARD),
+        bundles=[one.folder for one in exported],
+        summary=summary,
+    )
+
+
+def _is_codec(name: str) -> bool:
+    try:
+        parse_codec(name)
+    except ValueError:
+        return False
+    return True
+

@@ -1,0 +1,349 @@
+"""The running world: alone it is the formula, together it conserves, and the same seed is the same world."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import pytest
+
+from sim.catalogue import SCENARIOS
+from sim.codecs import STREAM_CPU_S, parse_codec
+from sim.decisions import CodecQuestion
+from sim.episode import Episode, draw_episode
+from sim.faults import FaultModel
+from sim.hosts import Host
+from sim.physics import transfer_time
+from sim.scenarios import CONTROLS
+from sim.telemetry import TransferRecord
+from sim.world import World
+
+Lay = Callable[..., Episode]
+Play = Callable[..., World]
+ByRequest = Callable[[World], list[TransferRecord]]
+
+CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
+VARIED = ("wan", "hybrid", "lossy", "cpu-starved", "internet")
+"""Scenarios that between them have several paths, loss, outages, bursts, lost cores and cross traffic."""
+
+
+def in_turn(question: CodecQuestion) -> int:
+    """Another codec each time."""
+    return question.request % len(CODECS)
+
+
+def played(episode: Episode, rule: Callable[[CodecQuestion], int] = in_turn) -> World:
+    world = World(episode, CODECS)
+    world.run(rule)
+    return world
+
+
+# alone
+
+
+@pytest.mark.parametrize("codec", ["none", "amst"])
+@pytest.mark.parametrize("size_bytes", [1e5, 1e7, 5e8])
+@pytest.mark.parametrize("loss", [0.0, 1e-4, 5e-3])
+@pytest.mark.parametrize("rtt_s", [1e-3, 0.02, 0.1])
+def test_alone_a_transfer_takes_what_the_transport_model_says(
+    lay: Lay, play: Play, rtt_s: float, loss: float, size_bytes: float, codec: str
+) -> None:
+    for carries, cross, control in (
+        (1e6, 0.0, "cubic"),
+        (12.5e6, 2.0, "reno"),
+        (60e6, 0.0, "bbr"),
+        (60e6, 2.0, "cubic"),
+    ):
+        for window in (3e6, 1e12):
+            queue = max(carries * rtt_s, 1e5)
+            episode = lay(
+                [0.0], [size_bytes], carries=carries, rtt_s=rtt_s, loss=loss, cross=cross, control=control,
+                window=window, queue=queue,
+            )  # fmt: skip
+            (record,) = play(episode, codec).records
+            capacity = float(episode.conditions.links[0, 0, 0])
+            expected = transfer_time(
+                size_bytes,
+                capacity,
+                rtt_s,
+                loss,
+                record.streams,
+                CONTROLS.index(control),
+                window,
+                queue,
+                cross,
+            )
+            assert record.end_s == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_the_outlook_of_a_transfer_comes_true_when_it_is_alone_and_nothing_changes(name: str) -> None:
+    drawn = draw_episode(SCENARIOS[name], 3)
+    still = drawn.conditions._replace(
+        times=drawn.conditions.times[:1], links=drawn.conditions.links[:1], cores=drawn.conditions.cores[:1]
+    )
+    spread = drawn.requests._replace(arrival_s=1e5 * np.arange(len(drawn)))
+    world = World(replace(drawn, conditions=still, requests=spread), CODECS)
+    foreseen = []
+    while (question := world.next_question()) is not None:
+        foreseen.append(world.outlook(in_turn(question)))
+        world.answer(in_turn(question))
+    for outlook, record in zip(foreseen, world.records, strict=True):
+        assert record.end_s - record.start_s == pytest.approx(outlook.seconds, rel=1e-6)
+        assert record.wire_bytes == pytest.approx(outlook.wire_bytes)
+        assert record.cpu_s == pytest.approx(outlook.cpu_s)
+
+
+# conservation
+
+
+def test_the_bytes_sent_are_the_integral_of_the_capacity_while_the_path_is_full(lay: Lay, play: Play) -> None:
+    pieces = [(0.0, 1e6), (10.0, 0.0), (13.0, 3e6), (20.0, 0.5e6)]
+    size = np.random.default_rng(0).exponential(1e6, 40)
+    world = play(lay(np.zeros(40), size, pieces=pieces), "none", "zstd", "amst", "zstd", "none")
+    sent = sum(record.wire_bytes for record in world.records)
+    edges = np.array([time for time, _ in pieces] + [max(record.end_s for record in world.records)])
+    could = sum((b - a) * rate for (a, b), (_, rate) in zip(pairwise(edges), pieces, strict=True))
+    assert edges[-1] > 20.0
+    assert sent == pytest.approx(could, rel=1e-3)  # the first 0.6 ms are start-up
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_the_cost_is_what_the_records_add_up_to(name: str) -> None:
+    scenario = SCENARIOS[name]
+    world = played(draw_episode(scenario, 5))
+    assert len({record.request for record in world.records}) == scenario.requests
+    expected = sum(
+        record.priority * (record.end_s - record.arrival_s)
+        + scenario.cpu_price * record.cpu_s
+        + scenario.late_price * max(0.0, record.end_s - record.deadline_s)
+        for record in world.records
+    )
+    assert world.cost == pytest.approx(expected, rel=1e-9)
+    assert world.cpu_s == pytest.approx(sum(record.cpu_s for record in world.records), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_the_cost_never_falls_and_the_steps_of_a_policy_add_up_to_it(name: str) -> None:
+    world = World(draw_episode(SCENARIOS[name], 6), CODECS)
+    costs = [0.0]
+    while (question := world.next_question()) is not None:
+        costs.append(world.cost)
+        world.answer(in_turn(question))
+    costs.append(world.cost)
+    assert all(after >= before - 1e-9 * after for before, after in pairwise(costs))
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_no_more_transfers_run_at_once_than_there_are_slots_and_the_oldest_goes_first(name: str) -> None:
+    scenario = SCENARIOS[name].with_(slots=3)
+    records = sorted(played(draw_episode(scenario, 7)).records)
+    starts = np.array([record.start_s for record in records])
+    ends = np.sort([record.end_s for record in records])
+    assert (np.diff(starts) >= 0).all()
+    assert (starts[3:] >= ends[:-3] - 1e-9).all()
+    assert all(record.start_s >= record.arrival_s - 1e-9 for record in records)
+
+
+def test_a_transfer_takes_its_core_seconds_for_its_bytes_and_its_streams(lay: Lay, play: Play) -> None:
+    # each byte is encoded and decoded once, alone or in a crowd
+    alone = play(lay([0.0], [1e7]), "zstd").records[0].cpu_s
+    crowd = play(lay(np.zeros(9), [1e7] * 9, host=Host(cores=1, background=0.0)), "zstd")
+    assert [record.cpu_s for record in crowd.records] == pytest.approx([alone] * 9)
+    none, amst = (play(lay([0.0], [1e7]), codec).records[0].cpu_s for codec in ("none", "amst"))
+    assert amst - none == pytest.approx(2 * 7 * STREAM_CPU_S)  # seven streams more, at both ends
+
+
+# faults
+
+
+def test_a_broken_transfer_goes_on_where_it_broke_after_two_round_trips(lay: Lay, play: Play) -> None:
+    sound = lay([0.0], [5e6], rtt_s=0.05)
+    broken = replace(sound, faults=sound.faults._replace(break_share=np.array([0.3])))
+    (whole,), (parts,) = (play(episode, "none").records for episode in (sound, broken))
+    assert parts.end_s - whole.end_s == pytest.approx(0.1)
+    assert parts.cpu_s == pytest.approx(whole.cpu_s)
+    assert parts.wire_bytes == whole.wire_bytes
+
+
+def test_one_that_starts_in_an_outage_of_a_lossy_path_runs_as_fast_as_others_when_it_is_over(
+    lay: Lay, play: Play
+) -> None:
+    # a stream's own loss response must not be taken from what an outage left it
+    ends = []
+    for arrival_s in (0.5, 1.0):
+        episode = lay([arrival_s], [2e7], pieces=[(0.0, 2e4), (1.0, 12e6)], rtt_s=0.02, loss=1e-4, queue=1e6)
+        ends.append(play(episode, "none").records[0].end_s)
+    assert ends[0] == pytest.approx(ends[1], abs=0.5)
+
+
+# more and less
+
+
+def totals(episode: Episode, codec: int) -> tuple[float, float]:
+    """Seconds from arrival to end and wire bytes, over all transfers."""
+    records = played(episode, lambda _: codec).records
+    return sum(one.end_s - one.arrival_s for one in records), sum(one.wire_bytes for one in records)
+
+
+def with_links(episode: Episode, column: int, factor: float = 1.0, more: float = 0.0) -> Episode:
+    links = episode.conditions.links.copy()
+    links[:, :, column] = links[:, :, column] * factor + more
+    return replace(episode, conditions=episode.conditions._replace(links=links))
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_more_capacity_never_hurts_those_who_send_raw(name: str) -> None:
+    episode = draw_episode(SCENARIOS[name], 8)
+    found = [totals(with_links(episode, 0, factor), 0) for factor in (0.5, 1.0, 2.0, 4.0)]
+    # the loss response of a finite stream is stepped, and monotone to about a thousandth
+    assert all(after[0] <= before[0] * 1.003 for before, after in pairwise(found))
+    assert len({sent for _, sent in found}) == 1
+
+
+@pytest.mark.parametrize("name", ["datacenter", "metro", "dwcp-replication"])
+def test_without_loss_more_capacity_helps_to_the_last_digit(name: str) -> None:
+    episode = with_links(draw_episode(SCENARIOS[name], 8), 2, factor=0.0)
+    found = [totals(with_links(episode, 0, factor), 0)[0] for factor in (0.5, 1.0, 2.0, 4.0)]
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(found))
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_more_cross_traffic_never_helps(name: str) -> None:
+    episode = draw_episode(SCENARIOS[name], 9)
+    found = [totals(with_links(episode, 3, more=more), 0)[0] for more in (0.0, 1.0, 3.0, 9.0)]
+    assert all(after >= before * (1 - 1e-9) for before, after in pairwise(found))
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_more_cores_never_hurt_those_who_compress(name: str) -> None:
+    episode = draw_episode(SCENARIOS[name], 10)
+    conditions = episode.conditions
+    found = [
+        totals(replace(episode, conditions=conditions._replace(cores=conditions.cores * factor)), 1)[0]
+        for factor in (0.5, 1.0, 2.0, 8.0)
+    ]
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(found))
+
+
+# the same again
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_the_same_seed_gives_the_same_records_also_after_other_episodes(name: str) -> None:
+    first = played(draw_episode(SCENARIOS[name], 11)).records
+    played(draw_episode(SCENARIOS["lossy"], 12))
+    assert played(draw_episode(SCENARIOS[name], 11)).records == first
+
+
+PROGRAM = """
+import hashlib
+from sim.catalogue import SCENARIOS
+from sim.codecs import parse_codec
+from sim.episode import draw_episode
+from sim.world import World
+codecs = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
+world = World(draw_episode(SCENARIOS["hybrid"], 13), codecs)
+world.run(lambda question: question.request % 4)
+print(hashlib.sha256(repr(world.records).encode()).hexdigest())
+"""
+
+
+def test_another_process_plays_the_same_episode_bit_for_bit(capsys: pytest.CaptureFixture[str]) -> None:
+    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    exec(PROGRAM, {})
+    assert run.stdout == capsys.readouterr().out != ""
+
+
+def test_arrivals_do_not_depend_on_the_answers() -> None:
+    episode = draw_episode(SCENARIOS["wan"], 14)
+    arrivals = [
+        [record.arrival_s for record in sorted(played(episode, lambda _, c=codec: c).records)]  # type: ignore[misc]
+        for codec in range(len(CODECS))
+    ]
+    assert arrivals[0] == arrivals[1] == arrivals[2] == arrivals[3] == episode.requests.arrival_s.tolist()
+
+
+def test_two_worlds_side_by_side_do_not_disturb_each_other() -> None:
+    episodes = [draw_episode(SCENARIOS[name], 15) for name in ("wan", "lossy")]
+    apart = [played(episode).records for episode in episodes]
+    worlds = [World(episode, CODECS) for episode in episodes]
+    running = list(worlds)
+    while running:
+        for world in list(running):
+            question = world.next_question()
+            if question is None:
+                running.remove(world)
+            else:
+                world.answer(in_turn(question))
+    assert [world.records for world in worlds] == apart
+
+
+def test_who_reads_the_cost_changes_nothing() -> None:
+    episode = draw_episode(SCENARIOS["metro"], 16)
+    world = World(episode, CODECS)
+    while (question := world.next_question()) is not None:
+        assert world.cost >= 0
+        world.answer(in_turn(question))
+    assert world.records == played(episode).records
+
+
+# questions
+
+
+def test_the_clock_stops_when_the_last_transfer_is_decoded() -> None:
+    world = played(draw_episode(SCENARIOS["wan"], 17))
+    assert world.finished
+    assert world.clock.now == max(record.end_s for record in world.records)
+    assert world.next_question() is None
+
+
+def test_a_question_tells_what_waits_and_what_runs(lay: Lay) -> None:
+    world = World(lay([0.0, 1.0, 1.0, 1.0], [1e7, 1e7, 1e7, 1e7], slots=2), CODECS)
+    first = world.next_question()
+    assert first is not None
+    assert (first.request, first.running, first.waiting, first.slack_s) == (0, 0, 0, inf)
+    world.answer(0)
+    second = world.next_question()
+    assert second is not None
+    assert (second.request, second.now_s, second.running, second.waiting) == (1, 1.0, 1, 2)
+    assert second.wire_backlog_bytes == pytest.approx(9e6, rel=1e-3)
+    world.answer(0)
+    third = world.next_question()
+    assert third is not None
+    # 9 MB at half of 1 MB/s from 1 s on
+    assert third.now_s == pytest.approx(19.0, rel=1e-3)
+    assert third.waited_s == pytest.approx(18.0, rel=1e-3)
+
+
+def test_an_answer_without_a_question_or_out_of_range_is_refused(lay: Lay) -> None:
+    world = World(lay([0.0], [1e6]), CODECS)
+    with pytest.raises(RuntimeError, match="next_question"):
+        world.answer(0)
+    world.next_question()
+    for wrong in (-1, 4):
+        with pytest.raises(ValueError, match=f"4 codecs, got {wrong}"):
+            world.answer(wrong)
+    world.answer(3)
+    assert world.next_question() is None
+
+
+@pytest.mark.parametrize("name", [*VARIED, "constrained", "diurnal", "dwcp-packet-loss"])
+def test_events_do_not_grow_with_how_bad_a_policy_is(name: str) -> None:
+    # arrival, start of its life, answer, start-up, woken at its join and at its end, end of flow, end of life
+    episode = draw_episode(SCENARIOS[name].with_(faults=FaultModel()), 18)
+    for codec in range(len(CODECS)):
+        world, steps = World(episode, CODECS), 0
+        step = world.clock.step
+
+        def counted() -> None:
+            nonlocal steps
+            steps += 1
+            step()  # noqa: B023 - called before the next world is made
+
+        world.clock.step = counted  # type: ignore[method-assign]
+        world.run(lambda _, c=codec: c)  # type: ignore[misc]
+        assert steps <= 8 * len(episode) + 2
