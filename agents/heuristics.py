@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.policy import Actions, Mask, Observation, Policy, best_allowed
 from envs.features import CODEC_FEATURES
@@ -13,6 +14,14 @@ _ENCODE_RATE = {"none": 1.2e9, "amst": 1.2e9, "zstd": 330e6, "hde": 300e6, "hde_
 """Raw bytes per core-second that a sender may take for granted (medians of the measured classes)."""
 _DELTA_SCAN_RATE = 9e9
 """Bytes per core-second at which unchanged blocks are passed over."""
+
+
+_SPEEDUP = {"none": "", "zstd": "zstd_speedup", "hde": "hde_speedup", "hde_xor": "hde_speedup", "amst": "amst_speedup"}
+"""Feature that estimates each family of codecs."""
+_MEAN_PRIORITY = 1.7
+"""Priority of the others, who are not known one by one: the mean of the default tiers."""
+
+Scores = NDArray[np.float64]
 
 
 class Fixed(Policy):
@@ -55,10 +64,10 @@ class Rule(Policy):
             return best_allowed(self._scores(Seen(observation)), mask)
         return np.array([int(self.act(row, mask)) for row in observation], np.int64)
 
-    def _scores(self, seen: Seen) -> np.ndarray:
+    def _scores(self, seen: Seen) -> Scores:
         raise NotImplementedError
 
-    def _prefer(self, *families: str) -> np.ndarray:
+    def _prefer(self, *families: str) -> Scores:
         """Scores that pick the first of the named families that there is."""
         order = {family: len(families) - rank for rank, family in enumerate(families)}
         return np.array([float(order.get(codec.family, 0)) for codec in self._codecs])
@@ -74,7 +83,7 @@ class DwcpRule(Rule):
 
     name = "dwcp_rule"
 
-    def _scores(self, seen: Seen) -> np.ndarray:
+    def _scores(self, seen: Seen) -> Scores:
         if seen["rtt_ms"] < 1 and seen["bandwidth_mbps"] > 500:
             return self._prefer("amst", "none")
         if (seen["recent_hde_ratio"] > 10 and seen["has_baseline"] > 0.5) or seen["bandwidth_mbps"] < 100:
@@ -92,7 +101,7 @@ class ModeRule(Rule):
 
     name = "mode_rule"
 
-    def _scores(self, seen: Seen) -> np.ndarray:
+    def _scores(self, seen: Seen) -> Scores:
         if seen["size_mb"] * MIB < 1024 or (seen["entropy"] > 0.85 and seen["compressibility"] < 0.1):
             return self._prefer("none")
         if seen["rtt_ms"] < 10 and seen["bandwidth_mbps"] >= 1000:
@@ -103,7 +112,7 @@ class ModeRule(Rule):
 
 
 class Estimate(Rule):
-    """Estimate the time of every codec from lagged averages and take the shortest; blind to others.
+    """Take the codec with the shortest estimated time, as the sender works it out for itself; blind to others.
 
     Args:
         codecs: What the actions stand for.
@@ -116,42 +125,48 @@ class Estimate(Rule):
         super().__init__(codecs)
         self._cpu_price = cpu_price
 
-    def _scores(self, seen: Seen) -> np.ndarray:
-        return -np.array([self._cost(*self._needs(codec, seen), seen) for codec in self._codecs])
+    def _scores(self, seen: Seen) -> Scores:
+        return -np.array([self._cost(codec, seen) for codec in self._codecs])
 
-    def _cost(self, wire_s: float, core_s: float, seen: Seen) -> float:
-        return seen["priority"] * max(wire_s, core_s) + self._cpu_price * core_s
+    def _cost(self, codec: Codec, seen: Seen) -> float:
+        return seen["priority"] * self._alone_s(codec, seen) + self._cpu_price * self._core_s(codec, seen)
 
-    def _needs(self, codec: Codec, seen: Seen) -> tuple[float, float]:
-        """Seconds of wire at the lagged rate, and core-seconds of encoding."""
-        size_bytes = seen["size_mb"] * MIB
-        bandwidth = seen["bandwidth_mbps"] * MBIT
-        ratio, encode = 1.0, _ENCODE_RATE[codec.family]
-        sampled = 1.0 / max(1e-3, 1.0 - seen["compressibility"])
-        if codec.family in ("hde", "hde_xor") and seen["has_baseline"] > 0.5:
-            ratio = seen["recent_hde_ratio"]
-            encode = 1.0 / (1.0 / _DELTA_SCAN_RATE + seen["changed"] / encode)
-        elif codec.level or codec.lz4:
-            ratio = min(sampled**1.1, 2 * seen["recent_zstd_ratio"])
-        alone = min(1.0, codec.streams * min(seen["window_share"], seen["loss_share"]))
-        recent = seen["recent_amst_rate_share"] if codec.streams > 1 else seen["recent_single_rate_share"]
-        rate = bandwidth * max(0.02, (alone * min(1.0, recent)) ** 0.5)
-        return size_bytes / ratio / rate, size_bytes / encode / codec.streams
+    def _alone_s(self, codec: Codec, seen: Seen) -> float:
+        speedup = _SPEEDUP[codec.family]
+        return seen["none_time_s"] / (seen[speedup] if speedup else 1.0)
+
+    def _core_s(self, codec: Codec, seen: Seen) -> float:
+        """Core-seconds of encoding."""
+        size_bytes, encode = seen["size_mb"] * MIB, _ENCODE_RATE[codec.family]
+        if codec.keeps_baseline and seen["has_baseline"] > 0.5:
+            return size_bytes * (1.0 / _DELTA_SCAN_RATE + seen["changed"] / encode)
+        return size_bytes / encode
 
 
 class Contention(Estimate):
-    """The same estimate, with the wait that a transfer causes to others and has from them.
+    """The same estimate, with the wait that a transfer has from others and causes to them.
 
     Whoever joins n others on a shared resource takes its own work from each of them: its work there counts n times more.
     """
 
     name = "contention"
 
-    def _cost(self, wire_s: float, core_s: float, seen: Seen) -> float:
+    def _cost(self, codec: Codec, seen: Seen) -> float:
         others = seen["active_transfers"]
-        wire, core = seen["wire_backlog_s"], seen["core_backlog_s"]
-        at_cores = others * core / (wire + core)
+        wire_backlog, core_backlog = seen["wire_backlog_s"], seen["core_backlog_s"]
+        at_cores = others * core_backlog / (wire_backlog + core_backlog)
         at_wire = others - at_cores
-        own = max(wire_s * (1 + at_wire), core_s * (1 + at_cores / seen["cores"]))
-        caused = wire_s * at_wire + core_s * at_cores / seen["cores"]
-        return seen["priority"] * own + 1.5 * caused + self._cpu_price * core_s
+        core_s = self._core_s(codec, seen)
+        wire, cores = self._wire_s(codec, seen), core_s / seen["cores"]
+        own = max(self._alone_s(codec, seen), wire * (1 + at_wire), cores * (1 + at_cores))
+        caused = wire * at_wire + cores * at_cores
+        return seen["priority"] * own + _MEAN_PRIORITY * caused + self._cpu_price * core_s
+
+    def _wire_s(self, codec: Codec, seen: Seen) -> float:
+        """Seconds for which the whole path is busy with it."""
+        ratio = 1.0
+        if codec.keeps_baseline and seen["has_baseline"] > 0.5:
+            ratio = seen["recent_hde_ratio"]
+        elif codec.level:
+            ratio = 1.0 / max(1e-3, 1.0 - seen["compressibility"])
+        return seen["size_mb"] * MIB / ratio / (seen["capacity_mbps"] * MBIT)

@@ -79,7 +79,11 @@ class WorldEnv(gym.Env[Observation, Any]):
         cost = world.cost
         reward, self._cost = self._cost - cost, cost
         if question is None:
-            info = {"scenario": world.episode.scenario.name, "episode_seed": world.episode.seed, "cost_s": cost}
+            info = {
+                "scenario": world.episode.scenario.name,
+                "episode_seed": world.episode.seed,
+                "cost_s": cost,
+            }
             return np.zeros(len(self.features), np.float32), reward, True, False, info
         return self._observe(question), reward, False, False, {}
 
@@ -105,7 +109,9 @@ class WorldEnv(gym.Env[Observation, Any]):
     def _episode(self, options: dict[str, Any]) -> Episode:
         unknown = set(options) - {"episode", "episode_seed", "scenario"}
         if unknown:
-            raise ValueError(f"unknown reset options {sorted(unknown)}; there are episode, episode_seed and scenario")
+            raise ValueError(
+                f"unknown reset options {sorted(unknown)}; there are episode, episode_seed and scenario"
+            )
         if "episode" in options:
             episode: Episode = options["episode"]
             return episode

@@ -4,7 +4,6 @@ The same formulas as the simulator's, fed with what was measured: the probe in p
 the payload, averages in place of this transfer's ratio. So the estimates are late, noisy and blind to others.
 """
 
-from math import inf
 from typing import Final, NamedTuple
 
 from sim.codecs import (
@@ -16,6 +15,7 @@ from sim.codecs import (
     full_baseline_encode_rate,
 )
 from sim.decisions import CodecQuestion
+from sim.jit import njit
 from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
 
 _SAMPLE_EXPONENT: Final = 1.3
@@ -32,39 +32,53 @@ class Estimates(NamedTuple):
     amst_s: float
 
 
+@njit
+def _seconds(
+    size: float, ratio: float, wire: float, rtt_s: float, window_bytes: float, streams: float, coder: float
+) -> float:
+    start = startup_s(size / ratio, streams, wire, rtt_s, window_bytes, CUBIC)
+    return start + size / min(wire * ratio, coder)
+
+
+@njit
+def _alone(
+    size: float,
+    bandwidth: float,
+    capacity: float,
+    rtt_s: float,
+    loss: float,
+    window_bytes: float,
+    zstd_ratio: float,
+    zstd_encode: float,
+    zstd_decode: float,
+    hde_ratio: float,
+    hde_encode: float,
+    hde_decode: float,
+) -> tuple[float, float, float, float]:
+    """Seconds raw, with zstd, with HDE and with AMST, in one call: every decision waits for it."""
+    bandwidth = max(bandwidth, 1.0)
+    others = max(0.0, capacity / bandwidth - 1.0)
+    whole = bandwidth * (1.0 + others) * GOODPUT_SHARE
+    ceiling = stream_ceiling(rtt_s, loss, window_bytes, CUBIC)
+    single = min(whole / (1.0 + others), ceiling)
+    many = min(whole * _AMST_STREAMS / (_AMST_STREAMS + others), _AMST_STREAMS * ceiling)
+    raw = 1.0 / STACK_CPU_S_PER_BYTE
+    return (
+        _seconds(size, 1.0, single, rtt_s, window_bytes, 1.0, raw),
+        _seconds(size, zstd_ratio, single, rtt_s, window_bytes, 1.0, min(zstd_encode, zstd_decode)),
+        _seconds(size, hde_ratio, single, rtt_s, window_bytes, 1.0, min(hde_encode, hde_decode)),
+        _seconds(size, 1.0, many, rtt_s, window_bytes, _AMST_STREAMS, _AMST_STREAMS * raw),
+    )
+
+
 def estimate(question: CodecQuestion) -> Estimates:
     """Estimates from what a question carries."""
-    size = question.size_bytes
-    ratio = max(question.sample_ratio, 1.0) ** _SAMPLE_EXPONENT
-    bandwidth = max(question.bandwidth, 1.0)
-    others = max(0.0, question.capacity / bandwidth - 1.0)
-    capacity = bandwidth * (1.0 + others) * GOODPUT_SHARE
-    ceiling = stream_ceiling(question.rtt_s, question.loss, question.window_bytes, CUBIC)
-    single = min(capacity / (1.0 + others), ceiling)
-    many = min(capacity * _AMST_STREAMS / (_AMST_STREAMS + others), _AMST_STREAMS * ceiling)
-    pure = STACK_CPU_S_PER_BYTE
+    size, ratio = question.size_bytes, max(question.sample_ratio, 1.0) ** _SAMPLE_EXPONENT
+    zstd = ratio, encode_rate(ratio, "zstd3", size), decode_rate(ratio, "zstd3", size)
     if question.has_baseline:
-        delta = max(question.delta_ratio, 1.0)
-        hde = _seconds(
-            question, size, delta, single, 1.0, delta_encode_rate(question.changed), delta_decode_rate(question.changed)
-        )
+        changed = question.changed
+        hde = max(question.delta_ratio, 1.0), delta_encode_rate(changed), delta_decode_rate(changed)
     else:
-        hde = _seconds(
-            question, size, ratio, single, 1.0, full_baseline_encode_rate(ratio, size), decode_rate(ratio, "zstd3", size)
-        )
-    zstd = _seconds(
-        question, size, ratio, single, 1.0, encode_rate(ratio, "zstd3", size), decode_rate(ratio, "zstd3", size)
-    )
-    return Estimates(
-        none_s=_seconds(question, size, 1.0, single, 1.0, 1.0 / pure, inf),
-        zstd_s=zstd,
-        hde_s=hde,
-        amst_s=_seconds(question, size, 1.0, many, _AMST_STREAMS, _AMST_STREAMS / pure, inf),
-    )
-
-
-def _seconds(
-    question: CodecQuestion, size: float, ratio: float, wire: float, streams: float, encode: float, decode: float
-) -> float:
-    start = startup_s(size / ratio, streams, wire, question.rtt_s, question.window_bytes, CUBIC)
-    return start + size / min(wire * ratio, encode, decode)
+        hde = ratio, full_baseline_encode_rate(ratio, size), zstd[2]
+    path = question.bandwidth, question.capacity, question.rtt_s, question.loss, question.window_bytes
+    return Estimates._make(_alone(size, *path, *zstd, *hde))

@@ -10,8 +10,9 @@ from typing import NamedTuple
 class CodecQuestion(NamedTuple):
     """A transfer is about to start: with which codec?
 
-    The answer is the index of a codec in the world's list. Sizes in bytes, rates in bytes/s, times in seconds,
-    shares in [0, 1]; averages are exponential over earlier transfers and start at the stated neutral value.
+    The answer is the index of a codec in the world's list. Sizes in bytes, rates in bytes/s, times in
+    seconds, shares in [0, 1]; averages are exponential over earlier transfers and start at the stated neutral
+    value.
     """
 
     request: int  # row in the episode

@@ -27,7 +27,7 @@ _CHANGED_NOISE = 0.3
 _FEWEST_CORES = 0.1
 """Cores that a scheduler leaves to us on the busiest host."""
 _COUNTED_PACKETS = 1e5
-"""Packets behind a measured loss: what a sender moves in seconds to minutes, resends counted by its kernel."""
+"""Packets behind a measured loss: what a sender moves in seconds to minutes; its kernel counts resends."""
 _HORIZON = 1.5
 """Conditions are drawn this much longer than transfers arrive; then the last ones hold."""
 
@@ -222,7 +222,7 @@ def _on_one_grid(links: Sequence[Trace], load: Floats, scenario: Scenario, fault
 def _measure(
     conditions: Conditions, scenario: Scenario, duration_s: float, rng: np.random.Generator
 ) -> Probes:
-    """Probe every path: each value is of ``delay_s`` ago, with noise; loss comes from the kernel's counters."""
+    """Probe every path: what it was ``delay_s`` ago, with noise; loss comes from the kernel's counters."""
     probe = scenario.probe
     rows = int(duration_s / probe.period_s) + 1
     taken = np.maximum(np.arange(rows) * probe.period_s - probe.delay_s, 0.0)

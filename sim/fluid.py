@@ -212,7 +212,7 @@ def foresee(
     usable: Floats,
     now: float,
 ) -> tuple[float, int]:
-    """Copy the flows to ``ahead`` and move these to where the first of them ends; returns as `advance` does."""
+    """Copy the flows to ``ahead`` and move these until the first of them ends; returns as `advance` does."""
     for i in range(count):
         ahead[i] = flows[i]
     return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)

@@ -1,4 +1,4 @@
-"""The one cost as it accrues: a second costs the priority of all that wait or move; lateness and CPU are priced."""
+"""The one cost as it accrues: a second costs the priority of all that wait or move; CPU and lateness too."""
 
 from heapq import heappop, heappush
 

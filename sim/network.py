@@ -72,7 +72,7 @@ class Network:
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
     def carry(self, flow: Flow) -> simpy.Event:
-        """Put a transfer on its path; when its last byte is decoded, the event gives the core-seconds used."""
+        """Put a transfer on its path; the event gives the core-seconds used when all is decoded."""
         self._settle()
         count = len(self._done)
         if count == len(self._flows):

@@ -133,7 +133,7 @@ class Stages:
 
 
 def _plain_rates(episode: Episode, codec: Codec) -> list[tuple[float, float, float, float]]:
-    """Ratio, encode, decode and cpu_per_byte of all transfers without a baseline; stages are made on demand."""
+    """Ratio, encode, decode, cpu_per_byte of all transfers without a baseline; stages are made on demand."""
     payloads = episode.payloads
     size, ratio3 = payloads.size_bytes, payloads.ratio3
     method = codec.method

@@ -1,4 +1,4 @@
-"""The simulated network: SimPy processes that wait, ask how to encode, and move over shared paths and cores."""
+"""The simulated network: SimPy processes that wait, ask how to encode, and share paths and cores."""
 
 from bisect import bisect_right
 from collections import deque
@@ -104,8 +104,8 @@ class World:
         All that happens at one moment happens before a question of that moment is put, so that the second of
         two transfers that start together sees the first.
         """
-        clock, asked = self.clock, self._open
-        while not (self.finished or (asked and clock.peek() > clock.now)):
+        clock, asked, records, all_of_them = self.clock, self._open, self.records, len(self.episode)
+        while len(records) < all_of_them and not (asked and clock.peek() > clock.now):
             clock.step()
         return self._question(asked[0][0]) if asked else None
 
@@ -318,7 +318,7 @@ class World:
 
 
 class _Rows:
-    """The episode as plain lists: the clock meets one entry at a time, and these hand out Python's numbers."""
+    """The episode as plain lists: the clock meets one entry at a time, and lists hold Python's numbers."""
 
     def __init__(self, episode: Episode) -> None:
         self.arrival_s: list[float] = episode.requests.arrival_s.tolist()

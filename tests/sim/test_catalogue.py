@@ -1,4 +1,4 @@
-"""Every scenario of the catalogue draws and runs to its end under every codec; a bad one is refused by name."""
+"""Every scenario of the catalogue draws and runs to its end under every codec; a bad one is refused."""
 
 from dataclasses import replace
 from typing import Any
