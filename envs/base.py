@@ -1,7 +1,7 @@
 """A world with one question left open, as a Gymnasium environment."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,16 +24,16 @@ class WorldEnv(gym.Env[Observation, Any]):
     """What the environments share: episodes, the clock, the cost; a subclass turns actions into answers.
 
     Args:
-        scenario: One or several scenarios, by name or as objects; each episode is of one of them, drawn evenly.
+        scenario: One or several scenarios, by name or as objects; each episode is of one, drawn evenly.
         codecs: Answers of the codec question.
         features: What is seen of a question.
         traces: Recorded link conditions to use in place of the scenarios' link models.
         render_mode: ``rgb_array`` draws the episode so far.
 
-    Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw one of one's own choice.
+    Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw a chosen one.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 1}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class WorldEnv(gym.Env[Observation, Any]):
             return np.zeros(len(self.features), np.float32), reward, True, False, info
         return self._observe(question), reward, False, False, {}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Timeline of the episode so far: who was sent when, with which codec, on which capacity."""
         if self.render_mode is None:
             return None

@@ -1,7 +1,7 @@
-"""What a sender can work out before it starts: how long a transfer would take with each kind of codec, left to itself.
+"""What a sender can work out before it starts: how long a transfer would take with each kind of codec, alone.
 
-The same formulas as the simulator's, fed with what was measured: the probe in place of the path, the sample in place of
-the payload, averages in place of this transfer's ratio. So the estimates are late, noisy and blind to others.
+The same formulas as the simulator's, fed with what was measured: the probe in place of the path, the sample in
+place of the payload, averages in place of this transfer's ratio. So they are late, noisy and blind to others.
 """
 
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ from sim.jit import njit
 from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
 
 _SAMPLE_EXPONENT: Final = 1.3
-"""Turns the ratio of a scattered sample into that of the payload: samples see too little of what repeats (measured)."""
+"""From the ratio of a scattered sample to that of the payload: samples miss what repeats (measured)."""
 _AMST_STREAMS: Final = 8.0
 
 

@@ -45,16 +45,14 @@ class Feature:
 
 
 @njit
-def _scale(values: NDArray[np.float64], rules: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Rows of features, flat, by their rules: low, high, whether to take the logarithm, gain and shift."""
-    scaled = np.empty(values.shape[0], np.float32)
+def _scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
+    """Scale rows of features, flat, by their rules: low, high, whether to take logs, gain and shift."""
     for i in range(values.shape[0]):
         rule = rules[i % rules.shape[0]]
         value = min(max(values[i], rule[0]), rule[1])
         if rule[2]:
             value = np.log(value)
         scaled[i] = value * rule[3] + rule[4]
-    return scaled
 
 
 class FeatureList:
@@ -90,7 +88,9 @@ class FeatureList:
 
     def scaled(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features in their units, shape (..., features), brought to [-1, 1]."""
-        return _scale(raw.ravel(), self._rules).reshape(raw.shape)
+        scaled = np.empty(raw.shape, np.float32)
+        _scale(raw.ravel(), self._rules, scaled.ravel())
+        return scaled
 
     def unscaled(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
         """Features in their units from an observation, shape (..., features); what was clipped stays so."""
@@ -100,7 +100,9 @@ class FeatureList:
 
     def observe(self, question: CodecQuestion) -> NDArray[np.float32]:
         """The observation of a question, shape (features,), each entry in [-1, 1]."""
-        return _scale(self.raw(question), self._rules)
+        scaled = np.empty(len(self._rules), np.float32)
+        _scale(self.raw(question), self._rules, scaled)
+        return scaled
 
     def index(self, name: str) -> int:
         """Position of a feature.

@@ -160,12 +160,18 @@ UNCOUPLED: Final = Scenario(
     name="uncoupled",
     summary="nothing to plan: no transfer meets another, nothing is sent twice; the check that learning works at all",
     paths=(
-        PathSpec(LinkModel(10 * GBIT, rtt_s=0.5 * MS), name="near", link_type="datacenter", share=0.25, window_bytes=16 * MB),
+        PathSpec(
+            LinkModel(10 * GBIT, rtt_s=0.5 * MS),
+            name="near",
+            link_type="datacenter",
+            share=0.25,
+            window_bytes=16 * MB,
+        ),
         PathSpec(LinkModel(2 * GBIT, rtt_s=5 * MS), name="metro", link_type="metro", share=0.25),
-        PathSpec(LinkModel(500 * MBIT, rtt_s=100 * MS), name="far", share=0.25),
-        PathSpec(LinkModel(100 * MBIT, rtt_s=30 * MS, loss=1e-3), name="access", link_type="internet", share=0.25),
+        PathSpec(LinkModel(1 * GBIT, rtt_s=60 * MS), name="far", share=0.25),
+        PathSpec(LinkModel(300 * MBIT, rtt_s=30 * MS, loss=1e-4), name="access", link_type="internet", share=0.25),
     ),
-    workload=Workload(interval_s=10 * MINUTE, one_off=1.0, size_scale=0.1, max_bytes=1e9),
+    workload=Workload(interval_s=5 * MINUTE, one_off=1.0, size_scale=0.1, max_bytes=2e8, deadlines=0.0),
     host=Host(cores=4, background=0.0, background_sd=0.0),
     probe=Probe(period_s=1 * MINUTE),
 )

@@ -227,15 +227,16 @@ def take_out(flows: Flows, count: int, row: int) -> float:
 
 
 @njit
-def tally(flows: Flows, count: int, path: int, sums: Floats) -> None:
-    """Write the six entries of `sim.network.Tally` to ``sums``."""
-    sums[:] = 0.0
+def tally(flows: Flows, count: int, path: int) -> tuple[int, float, float, float, float, float]:
+    """The six entries of `sim.network.Tally`."""
+    running, streams, wire_bytes, core_s, cores, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(count):
         flow = flows[i]
         if flow["path"] == path:
-            sums[0] += 1.0
-            sums[1] += flow["streams"]
-            sums[2] += flow["remaining"] / flow["ratio"]
-        sums[3] += flow["remaining"] / flow["encode"]
-        sums[4] += flow["rate"] / flow["encode"]
-        sums[5] += flow["cpu_s"]
+            running += 1
+            streams += flow["streams"]
+            wire_bytes += flow["remaining"] / flow["ratio"]
+        core_s += flow["remaining"] / flow["encode"]
+        cores += flow["rate"] / flow["encode"]
+        cpu_s += flow["cpu_s"]
+    return running, streams, wire_bytes, core_s, cores, cpu_s

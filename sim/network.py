@@ -38,7 +38,7 @@ class Tally(NamedTuple):
         cpu_s: Core-seconds that those in flight have used, on all paths, both ends.
     """
 
-    running: float
+    running: int
     streams: float
     wire_bytes: float
     core_s: float
@@ -68,7 +68,6 @@ class Network:
         self._time = 0.0
         self._version = 0
         self._spent_cpu_s = 0.0
-        self._sums = np.empty(len(Tally._fields))
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
     def carry(self, flow: Flow) -> simpy.Event:
@@ -89,8 +88,7 @@ class Network:
         self._settle()
         known = self._tallies.get(path)
         if known is None:
-            tally(self._flows, len(self._done), path, self._sums)
-            known = self._tallies[path] = Tally(*self._sums.tolist())
+            known = self._tallies[path] = Tally._make(tally(self._flows, len(self._done), path))
         return known
 
     def cpu_s(self) -> float:

@@ -158,7 +158,9 @@ class World:
 
     def _fill_slots(self) -> None:
         while self._free_slots and self.waiting:
-            chosen = self._dispatch(DispatchQuestion(self.clock.now, tuple(self.waiting)))
+            chosen = 0
+            if len(self.waiting) > 1:
+                chosen = self._dispatch(DispatchQuestion(self.clock.now, tuple(self.waiting)))
             self._free_slots -= 1
             self.clock.process(self._transfer(self.waiting.pop(chosen)))
 
@@ -304,7 +306,7 @@ class World:
             cores=cores,
             cpu_load=1.0 - (rows.cores_free(now) - tally.cores) / cores,
             memory_pressure=self.baselines.pressure,
-            running=int(tally.running),
+            running=tally.running,
             waiting=len(self.waiting),
             streams=int(tally.streams),
             wire_backlog_bytes=tally.wire_bytes,
