@@ -16,7 +16,13 @@ _DELTA_SCAN_RATE = 9e9
 """Bytes per core-second at which unchanged blocks are passed over."""
 
 
-_SPEEDUP = {"none": "", "zstd": "zstd_speedup", "hde": "hde_speedup", "hde_xor": "hde_speedup", "amst": "amst_speedup"}
+_SPEEDUP = {
+    "none": "",
+    "zstd": "zstd_speedup",
+    "hde": "hde_speedup",
+    "hde_xor": "hde_speedup",
+    "amst": "amst_speedup",
+}
 """Feature that estimates each family of codecs."""
 _MEAN_PRIORITY = 1.7
 """Priority of the others, who are not known one by one: the mean of the default tiers."""
@@ -74,11 +80,12 @@ class Rule(Policy):
 
 
 class DwcpRule(Rule):
-    """DWCP's fallback rule: AMST on fast short paths, HDE where deltas have paid or bandwidth is small, else AMST.
+    """DWCP's fallback rule: HDE where deltas have paid or bandwidth is small, else AMST.
 
     Source:
-        NovaCron, the Go selector's rule when no model answers: RTT below 1 ms and above 500 Mbit/s: AMST; delta ratio
-        above 10 at a hit rate above 80 %: HDE; below 100 Mbit/s: HDE; else AMST. A held baseline is the hit here.
+        NovaCron, the Go selector's rule when no model answers: RTT below 1 ms and above 500 Mbit/s: AMST;
+        delta ratio above 10 at a hit rate above 80 %: HDE; below 100 Mbit/s: HDE; else AMST. A held baseline
+        is the hit here.
     """
 
     name = "dwcp_rule"
@@ -95,8 +102,8 @@ class ModeRule(Rule):
     """DWCP's mode rules: tiny or dense payloads raw, no compression in a data centre, zstd on the internet.
 
     Source:
-        NovaCron, hybrid orchestrator and mode detector: data centre below 10 ms at 1 Gbit/s or more; internet above
-        50 ms or below 1 Gbit/s; between them the ratios seen so far decide. Entropy above 0.85 is sent raw.
+        NovaCron, hybrid orchestrator and mode detector: data centre below 10 ms at 1 Gbit/s or more; internet
+        above 50 ms or below 1 Gbit/s; between them the ratios seen so far decide. Entropy above 0.85 is raw.
     """
 
     name = "mode_rule"
@@ -112,7 +119,7 @@ class ModeRule(Rule):
 
 
 class Estimate(Rule):
-    """Take the codec with the shortest estimated time, as the sender works it out for itself; blind to others.
+    """Take the codec with the shortest time, as the sender estimates it for itself; blind to others.
 
     Args:
         codecs: What the actions stand for.
@@ -146,7 +153,7 @@ class Estimate(Rule):
 class Contention(Estimate):
     """The same estimate, with the wait that a transfer has from others and causes to them.
 
-    Whoever joins n others on a shared resource takes its own work from each of them: its work there counts n times more.
+    Whoever joins n others on a shared resource takes its own work from each of them: it counts n times more.
     """
 
     name = "contention"

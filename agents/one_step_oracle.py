@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.policy import Actions, Mask, Observation, Policy, best_allowed
 from sim.codecs import Codec
@@ -12,8 +13,8 @@ from sim.world import World
 class OneStepOracle(Policy):
     """Takes the codec under which this transfer, with path and cores to itself, would cost least.
 
-    It knows what no sender can (the true ratio, the true path) and ignores what matters between transfers: that others
-    share wire and cores, and that a baseline repays later.
+    It knows what no sender can (the true ratio, the true path) and ignores what matters between transfers:
+    that others share wire and cores, and that a baseline repays later.
 
     Args:
         codecs: What the actions stand for.
@@ -32,15 +33,18 @@ class OneStepOracle(Policy):
 
     def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
         """The cheapest codec for the transfer whose question is open; the observation is not used."""
-        if self._world is None:
-            raise RuntimeError("an oracle needs bind(world) before act()")
-        costs = np.array([self._cost(self._world, codec) for codec in range(self._count)])
-        return best_allowed(-costs, mask)
+        return best_allowed(-self.costs(), mask)
 
-    def costs(self) -> np.ndarray:
-        """Cost of every answer to the open question, in seconds, shape (codecs,)."""
-        assert self._world is not None
-        return np.array([self._cost(self._world, codec) for codec in range(self._count)])
+    def costs(self) -> NDArray[np.float64]:
+        """Cost of every answer to the open question, in seconds, shape (codecs,).
+
+        Raises:
+            RuntimeError: If no world was bound.
+        """
+        world = self._world
+        if world is None:
+            raise RuntimeError("an oracle needs bind(world) before act()")
+        return np.array([self._cost(world, codec) for codec in range(self._count)])
 
     def _cost(self, world: World, codec: int) -> float:
         outlook = world.outlook(codec)

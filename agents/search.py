@@ -1,4 +1,4 @@
-"""Best answers found by search over a whole episode: a local search, the stand-in for the planner on compiled lanes."""
+"""Best answers found by a local search over a whole episode: the stand-in for a planner on compiled lanes."""
 
 from collections.abc import Sequence
 
@@ -52,8 +52,8 @@ def best_found(
 ) -> tuple[float, Answers]:
     """Improve the best of some answer sequences by changing one answer at a time, in random order.
 
-    A change stays if the whole episode costs less. The answers are indexed by the order of the questions, so a change
-    may shift which transfer a later answer meets only where transfers wait for slots.
+    A change stays if the whole episode costs less. The answers are indexed by the order of the questions, so
+    a change may shift which transfer a later answer meets only where transfers wait for slots.
 
     Args:
         episode: The episode, known in full.

@@ -24,13 +24,14 @@ class Compression(WorldEnv):
         hde, amst), position in ``levels`` (used by zstd) and position in ``streams`` (used by amst).
 
     Observation:
-        Box(-1, 1) of `envs.features.CODEC_FEATURES`, shape (42,), listed in ``docs/compression.md``; all
-        measurable by the sender before the transfer starts: late and noisy probes, lagged averages, samples of
-        the payload. After the last decision: zeros.
+        Box(-1, 1) of `envs.features.CODEC_FEATURES`, shape (42,), listed in ``docs/compression.md``:
+        all measurable by the sender before the transfer starts, as late and noisy probes, lagged averages and
+        samples of the payload. After the last decision: zeros.
 
     Reward:
-        Minus the cost, in seconds, that accrued since the last decision; the return is exactly minus the cost of
-        the episode: ``sum of priority * completion time + cpu_price * CPU seconds + late_price * lateness``.
+        Minus the cost, in seconds, that accrued since the last decision; the return is exactly minus the cost
+        of the episode: ``sum of priority * completion time + cpu_price * CPU seconds + late_price *
+        lateness``.
 
     Start:
         Before the first transfer of an episode drawn from the scenario.

@@ -1,7 +1,7 @@
 """What a sender can work out before it starts: how long a transfer would take with each kind of codec, alone.
 
-The same formulas as the simulator's, fed with what was measured: the probe in place of the path, the sample in
-place of the payload, averages in place of this transfer's ratio. So they are late, noisy and blind to others.
+The same formulas as the simulator's, fed with what was measured: the probe in place of the path, the sample
+in place of the payload, averages in place of this transfer's ratio. So they are late, noisy, blind to others.
 """
 
 from typing import Final, NamedTuple

@@ -69,9 +69,10 @@ class FeatureList:
         if len(set(self.names)) != len(self.names):
             raise ValueError("feature names must differ from each other")
         self._read = read
+        self._places = {name: place for place, name in enumerate(self.names)}
         self._log = np.array([feature.scale == "log" for feature in self.features])
-        low = np.array([feature.low for feature in self.features])
-        high = np.array([feature.high for feature in self.features])
+        low = np.array([feature.low for feature in self.features], np.float64)
+        high = np.array([feature.high for feature in self.features], np.float64)
         start = np.log(low, where=self._log, out=low.copy())
         end = np.log(high, where=self._log, out=high.copy())
         self._gain = 2.0 / (end - start)
@@ -84,7 +85,12 @@ class FeatureList:
 
     def raw(self, question: CodecQuestion) -> NDArray[np.float64]:
         """The features in their units, shape (features,)."""
-        return np.array(self._read(question), np.float64)
+        values = self._read(question)
+        if len(values) != len(self.features):
+            raise ValueError(
+                f"the list has {len(self.features)} features, got {len(values)} values from its read"
+            )
+        return np.array(values, np.float64)
 
     def scaled(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features in their units, shape (..., features), brought to [-1, 1]."""
@@ -110,7 +116,9 @@ class FeatureList:
         Raises:
             ValueError: If there is none of that name.
         """
-        return self.names.index(name)
+        if name not in self._places:
+            raise ValueError(f"unknown feature {name!r}; there are {', '.join(self.names)}")
+        return self._places[name]
 
     def table(self) -> str:
         """Markdown table of the features, in order."""
@@ -129,7 +137,7 @@ _PUBLISHED = (
     Feature("loss", "share", 1e-06, 0.1, "log", "loss at the last probe"),
     Feature("link_type", "code", 0, len(LINK_TYPES) - 1, "linear", "what the configuration calls the path"),
     Feature("region", "code", 0, 7, "linear", "which path"),
-    Feature("size_mb", "MiB", 0.001, 65536, "log", "size of the payload"),
+    Feature("size_mb", "MiB", 0.0005, 65536, "log", "size of the payload"),
     Feature("entropy", "share", 0, 1, "linear", "bits per byte over 8 of a sample"),
     Feature("compressibility", "share", 0, 1, "linear", "1 - 1/ratio of zstd-1 on a sample"),
     Feature(

@@ -4,22 +4,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from agents.learners.legs import load_model
+from agents.learners.models import load_model
 from agents.play import play
 from agents.policy import Observation
 from envs.features import CODEC_FEATURES
 from experiments.bundle import load_bundle, measure_latency
 from experiments.config import ExperimentConfig
+from experiments.evidence import read_evidence
 from experiments.export import write_bundle
 from experiments.onnx_graphs import sb3_graph, selector_graph
 from experiments.publish import MODELS_FILE
 from experiments.run_folder import RunFolder
 from experiments.splits import episodes_of
 from experiments.train import SELECTORS, best_seed, learner_folder, learner_of, load_selector, trained_policy
-from sim.files import write_json
+from sim.files import write_json, writing
 from sim.world import World
 
 _TIMED_ROWS = 4000
@@ -36,13 +36,14 @@ class Exported(NamedTuple):
 
 
 def export_bundles(run: RunFolder, config: ExperimentConfig) -> list[Exported]:
-    """Export the policies that the config names to ``bundles/``: of a learner, the training best on validation."""
+    """Export the policies that the config names to ``bundles/``; of a learner its best training."""
     names = config.export.policies
     if names is None:
         names = tuple(learner.name for learner in config.learners)
     exported = [_export(run, config, name) for name in names]
     rows = [
-        {"policy": one.policy, "size_bytes": one.size_bytes, "p50_s": one.p50_s, "p99_s": one.p99_s} for one in exported
+        {"policy": one.policy, "size_bytes": one.size_bytes, "p50_s": one.p50_s, "p99_s": one.p99_s}
+        for one in exported
     ]
     write_json(run.file(MODELS_FILE), rows)
     return exported
@@ -52,16 +53,28 @@ def _export(run: RunFolder, config: ExperimentConfig, name: str) -> Exported:
     seed = -1 if name in SELECTORS else best_seed(run.path, config, name)
     policy = trained_policy(run.path, config, name, seed)
     rows = _observations(config, policy, config.export.parity_rows)
-    provenance: dict[str, Any] = {"policy": name, "experiment": config.name, "seed": config.seed, "training_seed": seed}
+    provenance: dict[str, Any] = {
+        "policy": name,
+        "experiment": config.name,
+        "seed": config.seed,
+        "training_seed": seed,
+    }
     if seed < 0:
-        graph, expected = selector_graph(load_selector(run.path, name)), load_selector(run.path, name).act(rows)
+        graph, expected = (
+            selector_graph(load_selector(run.path, name)),
+            load_selector(run.path, name).act(rows),
+        )
     else:
         learner = learner_of(config, name)
         model = load_model(learner.kind, learner_folder(run.path, name, seed) / "best.zip")
         graph, (expected, _) = sb3_graph(model), model.predict(rows, deterministic=True)
-        provenance |= {"settings": learner.model_dump(mode="json"), "scenarios": list(config.environment.scenarios)}
+        provenance |= {
+            "settings": learner.model_dump(mode="json"),
+            "scenarios": list(config.environment.scenarios),
+        }
     folder = run.file("bundles", name)
-    folder.parent.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.parent.mkdir(exist_ok=True)
     write_bundle(
         folder,
         graph,
@@ -81,7 +94,7 @@ def _export(run: RunFolder, config: ExperimentConfig, name: str) -> Exported:
 
 
 def _observations(config: ExperimentConfig, policy: Any, count: int) -> NDArray[np.float32]:
-    """What the policy itself sees on test episodes, as many rows as asked for; episodes repeat when they run out."""
+    """What the policy itself sees on test episodes, as many rows as asked for, repeated if need be."""
     episodes = episodes_of(config)
     rows: list[Observation] = []
 
@@ -97,6 +110,10 @@ def _observations(config: ExperimentConfig, policy: Any, count: int) -> NDArray[
 
 def _evaluation(run: RunFolder, name: str) -> dict[str, Any]:
     """Mean test cost by scenario, in seconds an episode."""
-    frame = pd.read_parquet(run.file("episodes.parquet"))
+    frame = read_evidence(run.path).episodes
     own = frame[(frame["policy"] == name) & (frame["split"] == "test")]
-    return {"cost_s": {str(scenario): float(cost) for scenario, cost in own.groupby("scenario")["cost_s"].mean().items()}}
+    return {
+        "cost_s": {
+            str(scenario): float(cost) for scenario, cost in own.groupby("scenario")["cost_s"].mean().items()
+        }
+    }

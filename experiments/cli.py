@@ -2,27 +2,35 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments.config import ExperimentConfig
 from sim.errors import InputError
 from sim.settings import load
 
+if TYPE_CHECKING:
+    from experiments.run_folder import RunFolder
+
 app = typer.Typer(
     name="dwcp-gym",
-    help="Train policies for wide-area transfers in a simulator of measured codecs and links, and compare them.",
+    help="Train policies for wide-area transfers in a simulator of measured codecs and links; compare them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 console = Console()
 
-Config = Annotated[Path, typer.Argument(help="YAML of an experiment, e.g. experiments/configs/compression.yaml.")]
+Config = Annotated[
+    Path, typer.Argument(help="YAML of an experiment, e.g. experiments/configs/compression.yaml.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Other values for keys of the YAML, e.g. learners.ppo.steps=50000.")
 ]
@@ -45,10 +53,11 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
     console.print()
     for table in headline_renderables(headline_table(finished.summary)):
         console.print(table)
-    console.print(f"report       {finished.report}")
-    console.print(f"tensorboard  tensorboard --logdir {finished.tensorboard}")
+    _say("report", finished.report)
+    if settings.tensorboard:
+        _say("tensorboard", f"tensorboard --logdir {finished.tensorboard}")
     for bundle in finished.bundles:
-        console.print(f"bundle       {bundle}")
+        _say("bundle", bundle)
 
 
 @app.command()
@@ -62,7 +71,7 @@ def train(config: Config, overrides: Overrides = None, results: Root = Path("res
     check(settings, str(config))
     with RunFolder.create(settings, results) as folder, Crew(settings.workers, console) as crew:
         train_stages(folder, settings, crew)
-    console.print(f"trained      {folder.path}")
+    _say("trained", folder.path)
 
 
 @app.command()
@@ -75,27 +84,29 @@ def evaluate(folder: Folder) -> None:
         if not run_folder.stage_done("training"):
             raise InputError(folder, "", "is not trained yet; `dwcp-gym train` or `run` its config first")
         evaluate_stages(run_folder, settings, crew)
-    console.print(f"evaluated    {run_folder.file('episodes.parquet')}")
+    _say("evaluated", run_folder.file("episodes.parquet"))
 
 
 @app.command()
 def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one or several runs.")]) -> None:
     """Print the comparison table of one or several runs."""
     from experiments.headline import headline_renderables, headline_table
+    from experiments.run_folder import RunFolder
 
     for folder in folders:
-        with _opened(folder) as (run_folder, settings):
-            path = run_folder.file("summary.json")
-            try:
-                summary = json.loads(path.read_text())
-                tables = headline_renderables(headline_table(summary))
-            except FileNotFoundError as error:
-                raise InputError(path, "", "is missing; `dwcp-gym report` writes it") from error
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(path, "", "is torn or foreign; `dwcp-gym report` writes it anew") from error
-            console.print(f"[bold]{settings.title}[/bold]  {run_folder.path}")
-            for table in tables:
-                console.print(table)
+        run_folder = RunFolder.existing(folder)
+        settings = load(run_folder.file("config.yaml"), ExperimentConfig)
+        path = run_folder.file("summary.json")
+        try:
+            tables = headline_renderables(headline_table(json.loads(path.read_text("utf-8"))))
+        except FileNotFoundError as error:
+            raise InputError(path, "", "is missing; `dwcp-gym report` writes it") from error
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+            raise InputError(path, "", "is torn or foreign; `dwcp-gym report` writes it anew") from error
+        console.print(Text(settings.title, style="bold"), soft_wrap=True)
+        _say("run", run_folder.path)
+        for table in tables:
+            console.print(table)
 
 
 @app.command()
@@ -105,9 +116,9 @@ def report(folder: Folder) -> None:
 
     with _opened(folder) as (run_folder, settings):
         publish(run_folder, settings)
-        console.print(f"report       {run_folder.file('report.md')}")
+        _say("report", run_folder.file("report.md"))
         if settings.tensorboard:
-            console.print(f"tensorboard  tensorboard --logdir {run_folder.file(TENSORBOARD)}")
+            _say("tensorboard", f"tensorboard --logdir {run_folder.file(TENSORBOARD)}")
 
 
 @app.command()
@@ -117,18 +128,22 @@ def export(folder: Folder) -> None:
 
     with _opened(folder) as (run_folder, settings):
         for one in export_bundles(run_folder, settings):
-            console.print(
-                f"bundle       {one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision "
-                f"{one.p50_s * 1e6:.0f} us (p99 {one.p99_s * 1e6:.0f} us)"
-            )
+            speed = f"{one.p50_s * 1e6:.0f} us (p99 {one.p99_s * 1e6:.0f} us)"
+            _say("bundle", f"{one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision {speed}")
 
 
 @app.command()
 def scenarios(
-    headroom: Annotated[bool, typer.Option("--headroom", help="Measure how much there is to win in each.")] = False,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Names, or YAML files of one's own.")] = None,
+    headroom: Annotated[
+        bool, typer.Option("--headroom", help="Measure how much there is to win in each.")
+    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Names, or YAML files of one's own.")
+    ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 8,
-    searched: Annotated[int, typer.Option(min=1, help="Of these, episodes whose best answers are searched.")] = 2,
+    searched: Annotated[
+        int, typer.Option(min=1, help="Of these, episodes whose best answers are searched.")
+    ] = 2,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
 ) -> None:
     """List the scenarios; with --headroom, what constants, oracle and the best answers found cost in each."""
@@ -176,42 +191,54 @@ def bench(
         console.print(bench_table(found))
 
 
-class _opened:
-    """A run folder and its config, locked while it is worked on."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._run: Any = None
-
-    def __enter__(self) -> tuple[Any, ExperimentConfig]:
-        from experiments.run_folder import RunFolder
-
-        self._run = RunFolder.existing(self._path)
-        self._run.lock()
-        return self._run, load(self._run.file("config.yaml"), ExperimentConfig)
-
-    def __exit__(self, *error: object) -> None:
-        self._run.release()
-
-
 def main() -> None:
     """Run the command line: 0 when all went well, 2 for input that cannot be used, 130 after Ctrl-C."""
     try:
-        app(standalone_mode=False)
+        app(prog_name="dwcp-gym", standalone_mode=False)
     except InputError as error:
-        _complain(str(error))
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        where = error.filename or "the file system"
+        _refuse(f"{where}: {error.strerror or error}; free room or name another folder")
     except typer.Exit as leave:
         sys.exit(leave.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; the same command goes on from here")
         sys.exit(130)
     except Exception as error:
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
-            _complain(error.format_message())
-            sys.exit(2)
-        raise
+        if not hasattr(error, "format_message"):  # of click, which typer carries under names of its own
+            raise
+        _refuse(_usage(error))
+
+
+def _usage(error: Exception) -> str:
+    """What was wrong with the words of the command, and where to read on; empty after a page of help."""
+    message = str(error.format_message())  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    verb = context.command_path if context else "dwcp-gym"
+    return f"{message.rstrip('.')}; see {verb} --help" if message else ""
+
+
+def _refuse(text: str) -> None:
+    for line in text.splitlines():
+        _complain(line)
+    sys.exit(2)
 
 
 def _complain(text: str) -> None:
-    Console(stderr=True).print(f"[bold red]dwcp-gym:[/bold red] {text}", markup=True, highlight=False, soft_wrap=True)
+    line = Text.assemble(("dwcp-gym:", "bold red"), f" {text}")
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+
+
+def _say(what: str, where: object) -> None:
+    """A result on a line of its own, whole however narrow the terminal."""
+    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[tuple[RunFolder, ExperimentConfig]]":
+    """A run folder and its config, locked while it is worked on."""
+    from experiments.run_folder import RunFolder
+
+    with RunFolder.existing(path) as run_folder:
+        yield run_folder, load(run_folder.file("config.yaml"), ExperimentConfig)

@@ -72,7 +72,9 @@ def search(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
     if run.stage_done("search"):
         return
     places = [
-        place for place in episodes_of(config).places("test") if place.number < config.evaluation.search_episodes
+        place
+        for place in episodes_of(config).places("test")
+        if place.number < config.evaluation.search_episodes
     ]
     found = crew.map("search", _search, [_Search(config, run.path, place) for place in places])
     _write(run, "search", pd.DataFrame(found))
@@ -91,7 +93,7 @@ def episode_row(world: World) -> dict[str, float]:
     records = pd.DataFrame(world.records)
     scenario = world.episode.scenario
     times = (records["end_s"] - records["arrival_s"]).to_numpy()
-    late = np.maximum(0.0, records["end_s"] - records["deadline_s"]).to_numpy()
+    late = np.maximum(0.0, (records["end_s"] - records["deadline_s"]).to_numpy())
     due = np.isfinite(records["deadline_s"].to_numpy())
     makespan = float(records["end_s"].max() - records["arrival_s"].min())
     pace = (records["size_bytes"] / times).to_numpy()
@@ -146,7 +148,8 @@ def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
         key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
         rows.append(key | episode_row(world) | {"agreement": seen.agreement, "act_us": np.nan})
         if place.split == "test":
-            decisions.append(seen.table(names).assign(**{name: key[name] for name in _DECISION_KEY}))
+            own: dict[str, Any] = {name: key[name] for name in _DECISION_KEY}
+            decisions.append(seen.table(names).assign(**own))
     empty = pd.DataFrame(columns=[*_DECISION_KEY, "step", "action", "oracle_action"])
     return rows, pd.concat(decisions, ignore_index=True) if decisions else empty
 
@@ -177,11 +180,12 @@ class _Decisions:
 
     def table(self, names: list[str]) -> pd.DataFrame:
         """One row a decision, actions by name."""
+        by_name = np.array(names, dtype=object)
         return pd.DataFrame(
             {
                 "step": np.arange(len(self.actions)),
-                "action": pd.Categorical.from_codes(self.actions, categories=names),
-                "oracle_action": pd.Categorical.from_codes(self._oracles, categories=names),
+                "action": by_name[self.actions],
+                "oracle_action": by_name[self._oracles],
             }
         ).astype({"action": str, "oracle_action": str})
 
@@ -192,7 +196,9 @@ def _search(task: _Search) -> dict[str, Any]:
     episode, codecs = episodes.draw(place), episodes.codecs
     starts = []
     policies = [make_policy(name, codecs) for name in config.policies if name not in SELECTORS]
-    policies += [trained_policy(task.run, config, learner.name, learner.seeds[0]) for learner in config.learners]
+    policies += [
+        trained_policy(task.run, config, learner.name, learner.seeds[0]) for learner in config.learners
+    ]
     for policy in policies:
         seen = _Decisions(None)
         play(episode, policy, codecs, watch=seen)

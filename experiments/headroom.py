@@ -63,7 +63,9 @@ def measure_headroom(chosen: Sequence[Scenario], episodes: int, searched: int, c
     rows = []
     for scenario in chosen:
         own = [costs for task, costs in zip(tasks, found, strict=True) if task.scenario is scenario]
-        mean = {name: float(np.mean([costs[name] for costs in own])) for name in own[0] if name != "best_found"}
+        mean = {
+            name: float(np.mean([costs[name] for costs in own])) for name in own[0] if name != "best_found"
+        }
         statics = [codec.name for codec in _codecs()]
         best = min(statics, key=mean.__getitem__)
         both = [(costs["best_found"], costs[best]) for costs in own if "best_found" in costs]
@@ -73,13 +75,19 @@ def measure_headroom(chosen: Sequence[Scenario], episodes: int, searched: int, c
 
 def headroom_table(rows: Sequence[Headroom]) -> Table:
     """Costs as a share of the best constant's."""
-    table = Table(title="Cost, % of the best static codec", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title="Cost, % of the best static codec", title_justify="left", box=SIMPLE_HEAD, pad_edge=False
+    )
     names = list(rows[0].cost)
     for column in ("scenario", *names, "best found", ""):
         table.add_column(column, justify="left" if column in ("scenario", "") else "right")
     for row in rows:
         best = row.cost[row.best_static]
-        note = "nothing to learn here" if row.found > 1 - NOTHING_TO_LEARN else f"{100 * (1 - row.found):.0f} % to win"
+        note = (
+            "nothing to learn here"
+            if row.found > 1 - NOTHING_TO_LEARN
+            else f"{100 * (1 - row.found):.0f} % to win"
+        )
         shares = (f"{100 * row.cost[name] / best:.0f}" for name in names)
         table.add_row(row.scenario, *shares, f"{100 * row.found:.1f}", note)
     return table

@@ -1,4 +1,4 @@
-"""The stages of an experiment, in order; each is skipped when it is done, so that an interrupted run goes on."""
+"""The stages of an experiment, in order; one that is done is skipped, so that an interrupted run goes on."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +13,11 @@ from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
 from experiments.splits import episodes_of
 from experiments.summary import Summary
-from experiments.train import reference_runs, training
+from experiments.train import SELECTORS, reference_runs, training
 from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec
+from sim.errors import InputError
 from sim.scenario_file import SUFFIXES
 
 
@@ -37,9 +38,14 @@ def check(config: ExperimentConfig, source: str) -> None:
         InputError: If a scenario, codec, policy or trace folder is unknown.
     """
     codecs = {name for name in config.environment.codecs if _is_codec(name)} | set(CODECS)
-    files = {name for name in (*config.environment.scenarios, *config.environment.held_out) if name.endswith(SUFFIXES)}
+    files = {
+        name
+        for name in (*config.environment.scenarios, *config.environment.held_out)
+        if name.endswith(SUFFIXES)
+    }
     ready = {name for name, entry in POLICIES.items() if entry.kind not in ("learner", "search")}
     check_names(config, source, scenarios={*SCENARIOS, *files}, policies=ready | codecs, codecs=codecs)
+    _check_selectors(config, source)
     episodes_of(config)
 
 
@@ -76,10 +82,19 @@ def run_experiment(config: ExperimentConfig, root: Path, console: Console) -> Fi
     )
 
 
+def _check_selectors(config: ExperimentConfig, source: str) -> None:
+    families = {parse_codec(name).family for name in config.environment.codecs}
+    if "nn19" in config.policies and not {"hde", "amst"} <= families:
+        problem = "nn19 chooses between hde and amst; add both to environment.codecs or leave it out"
+        raise InputError(source, "policies", problem)
+    if set(SELECTORS) & set(config.policies) and config.evaluation.train_episodes < 2:
+        problem = "expected at least 2, some to train selectors, some to stop by, got 1; add episodes"
+        raise InputError(source, "evaluation.train_episodes", problem)
+
+
 def _is_codec(name: str) -> bool:
     try:
         parse_codec(name)
     except ValueError:
         return False
     return True
-

@@ -3,6 +3,7 @@
 import json
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 
@@ -17,9 +18,11 @@ from experiments.splits import Place, episodes_of
 from experiments.summary import Summary, build_summary
 from experiments.tensorboard import Setting, write_tensorboard
 from experiments.train import best_seed, trained_policy
+from sim.errors import InputError
 from sim.files import write_json, write_whole
 from sim.randomness import stream
 from sim.settings import as_yaml
+from sim.yaml_file import read_yaml
 
 MODELS_FILE = "models.json"
 """Size and speed of the exported policies."""
@@ -27,7 +30,7 @@ TENSORBOARD = "tensorboard"
 
 
 def publish(run: RunFolder, config: ExperimentConfig) -> Summary:
-    """Write ``summary.json``, ``report.md`` and TensorBoard's events from the tables of a run, however often."""
+    """Write ``summary.json``, ``report.md`` and TensorBoard's events from a run's tables, however often."""
     evidence = read_evidence(run.path)
     evaluation = config.evaluation
     summary = build_summary(
@@ -41,7 +44,7 @@ def publish(run: RunFolder, config: ExperimentConfig) -> Summary:
     write_json(run.file("summary.json"), summary)
     extras = Extras(
         question=config.title,
-        config=as_yaml(config),
+        config=_as_text(config),
         versions=_versions(run.file("versions.json")),
         timeline=_timeline(run, config),
         models=_models(run.file(MODELS_FILE)),
@@ -52,17 +55,22 @@ def publish(run: RunFolder, config: ExperimentConfig) -> Summary:
             run.file(TENSORBOARD),
             evidence,
             settings=_hyper_parameters(config),
-            config=as_yaml(config),
+            config=_as_text(config),
             figures=sorted(run.file("figures").glob("*.png")),
         )
     return summary
 
 
+def _as_text(config: ExperimentConfig) -> str:
+    """The config without what has no effect on results: two runs that differ in it leave the same files."""
+    return as_yaml(config.model_copy(update=dict.fromkeys(sorted(config.WITHOUT_EFFECT))))
+
+
 def _versions(path: Path) -> dict[str, str]:
-    recorded = json.loads(path.read_text())
     flat: dict[str, str] = {}
-    for name, value in recorded.items():
-        flat |= {str(key): str(one) for key, one in value.items()} if isinstance(value, dict) else {name: str(value)}
+    for name, value in read_yaml(path).items():
+        inner: dict[str, Any] = value if isinstance(value, dict) else {name: value}
+        flat |= {str(key): str(one) for key, one in inner.items()}
     return flat
 
 
@@ -78,7 +86,6 @@ def _timeline(run: RunFolder, config: ExperimentConfig) -> Path | None:
     encoded = BytesIO()
     matplotlib.image.imsave(encoded, picture, format="png", metadata={"Software": None})
     path = run.file("figures", "timeline.png")
-    path.parent.mkdir(exist_ok=True)
     write_whole(path, lambda stream_: stream_.write(encoded.getvalue()))
     return path
 
@@ -86,7 +93,10 @@ def _timeline(run: RunFolder, config: ExperimentConfig) -> Path | None:
 def _models(path: Path) -> list[Model]:
     if not path.exists():
         return []
-    return [Model(**row) for row in json.loads(path.read_text())]
+    try:
+        return [Model(**row) for row in json.loads(path.read_text("utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(path, "", "is torn or foreign; `dwcp-gym export` writes it anew") from error
 
 
 def _hyper_parameters(config: ExperimentConfig) -> dict[str, dict[str, Setting]]:

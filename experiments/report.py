@@ -132,13 +132,13 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _verdicts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
-    """The answer: a count for each policy that chooses, and a sentence a scenario for each learner."""
+    """The answer: a count for learners, selectors and oracles, and a sentence a scenario for each learner."""
     lines = headline_table(summary)
     text = ["## Answer", ""]
     for split, where in (("test", ""), ("held-out", " Held out, never trained on:")):
         own = [line for line in lines if line.split == split and line.scenario != ALL]
         for policy in dict.fromkeys(
-            line.policy for line in own if kind[line.policy] not in ("static", "search")
+            line.policy for line in own if kind[line.policy] in ("learner", "supervised", "oracle")
         ):
             rows = [line for line in own if line.policy == policy]
             text += [f"*{where} {tally(rows)}{_against_the_others(summary, policy, split)}"]

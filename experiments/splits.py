@@ -1,4 +1,4 @@
-"""Which episodes are for training, for choosing and for the report: by seed, by scenario, and by link trace."""
+"""Which episodes are for training, for choosing and for the report: by seed, scenario and link trace."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,6 +99,8 @@ def _traces(folder: str | None) -> Sequence[Trace]:
     traces = read_folder(Path(folder))
     if len(traces) < 5:
         raise InputError(
-            folder, "", f"expected at least 5 traces to split into training, validation and test, got {len(traces)}"
+            folder,
+            "",
+            f"expected at least 5 traces to split into training, validation and test, got {len(traces)}",
         )
     return traces

@@ -173,34 +173,6 @@ def share_of_gap_closed(policy: Scores, static: Scores, best: Scores, how: Resam
     return how.estimate(shapes, statistic)
 
 
-def wilcoxon_p(ours: Scores, theirs: Scores) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test on the episodes' means over runs; 1 where all are equal.
-
-    It speaks of these runs on new episodes, not of new trainings.
-    """
-    _shapes([ours], [theirs])
-    difference = ours.mean(axis=0) - theirs.mean(axis=0)
-    return float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
-
-
-def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
-    """The p values of several tests, adjusted so that the chance of any false finding stays below the level.
-
-    Source:
-        Holm: A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6,
-            1979.
-
-    >>> holm([0.01, 0.04, 0.03]).round(9).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    given = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(given)
-    steps = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
-    adjusted = np.empty_like(given)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
-
-
 def percentiles(values: NDArray[np.float64], levels: Sequence[float] = (50, 95, 99)) -> tuple[float, ...]:
     """Percentiles of all values, with linear interpolation between neighbours.
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from agents.heuristics import Fixed
 from agents.learners.forward import NetworkPolicy, network_policy
-from agents.learners.legs import Plan, load_model, train
+from agents.learners.legs import Plan, train
+from agents.learners.models import load_model
 from agents.learners.settings import Learner
 from agents.learners.training_env import TrainingEpisode, training_episode
 from agents.play import play
@@ -29,7 +30,7 @@ from experiments.splits import Place, episodes_of
 from experiments.work import Crew, report
 from sim.codecs import Codec
 from sim.errors import InputError
-from sim.files import write_whole
+from sim.files import write_text, write_whole
 from sim.randomness import stream
 
 SELECTORS = ("ensemble", "nn19")
@@ -65,16 +66,18 @@ def reference_runs(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None
     episodes = episodes_of(config)
     tasks = [(config, place) for split in ("train", "validation") for place in episodes.places(split)]
     runs = crew.map("references", _reference, tasks)
-    arrays = {f"{place.scenario}/{place.split}/{place.number}": found for (_, place), found in zip(tasks, runs, strict=True)}
+    arrays = {_key(place): found for (_, place), found in zip(tasks, runs, strict=True)}
     write_whole(run.file("references.npz"), lambda stream_: np.savez(stream_, **arrays))  # type: ignore[arg-type]
     run.mark("references")
 
 
 def training(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Stage ``training``: selectors from labels, and every seed of every learner; what is done is not done again."""
+    """Stage ``training``: selectors from labels, every seed of every learner; none is done twice."""
     if run.stage_done("training"):
         return
-    jobs = [_Job(config, run.path, learner.name, seed) for learner in config.learners for seed in learner.seeds]
+    jobs = [
+        _Job(config, run.path, learner.name, seed) for learner in config.learners for seed in learner.seeds
+    ]
     jobs = sorted(jobs, key=lambda job: job.seed)
     if set(SELECTORS) & set(config.policies):
         jobs.insert(0, _Job(config, run.path, "selectors", -1))
@@ -87,12 +90,14 @@ def training(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
 def trained_policy(run: Path, config: ExperimentConfig, name: str, seed: int) -> Policy:
     """A policy of this run that had to be trained, ready to act; remembered, for many episodes ask for it."""
     if name in SELECTORS:
-        return selector_policy(run, name)
-    return network_policy(name, load_model(learner_of(config, name).kind, learner_folder(run, name, seed) / "best.zip"))
+        return selector_policy(run, name)  # type: ignore[return-value]  # it has the face of a policy
+    return network_policy(
+        name, load_model(learner_of(config, name).kind, learner_folder(run, name, seed) / "best.zip")
+    )
 
 
 def selector_policy(run: Path, name: str) -> GraphPolicy:
-    """A selector of this run, through the graph that is exported: ten times faster than XGBoost's own call."""
+    """A selector of this run, through the graph that is exported: ten times as fast as XGBoost's own call."""
     path = run / "selectors" / f"{name}.onnx"
     try:
         return GraphPolicy(path.read_bytes(), path, name)
@@ -119,10 +124,20 @@ def learner_folder(run: Path, name: str, seed: int) -> Path:
 def best_seed(run: Path, config: ExperimentConfig, name: str) -> int:
     """The training of a learner with the least validation cost."""
     costs = {
-        seed: pd.read_csv(learner_folder(run, name, seed) / "curves.csv")["validation_cost"].min()
+        seed: _least_cost(learner_folder(run, name, seed) / "curves.csv")
         for seed in learner_of(config, name).seeds
     }
     return min(costs, key=lambda seed: costs[seed])
+
+
+def _least_cost(path: Path) -> float:
+    try:
+        return float(pd.read_csv(path)["validation_cost"].min())
+    except (OSError, ValueError, KeyError) as error:
+        problem = (
+            f"expected the curve of a training, got {type(error).__name__}; `dwcp-gym train` its config first"
+        )
+        raise InputError(path, "", problem) from error
 
 
 def _reference(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
@@ -138,15 +153,36 @@ def _reference(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
 
 def _references(run: Path, config: ExperimentConfig) -> References:
     episodes = episodes_of(config)
-    with np.load(run / "references.npz") as arrays:
+    arrays = _arrays(run / "references.npz")
+    try:
         pool = [
-            TrainingEpisode(episodes.draw(place), *arrays[f"{place.scenario}/{place.split}/{place.number}"])
-            for place in episodes.places("train")
+            TrainingEpisode(episodes.draw(place), *arrays[_key(place)]) for place in episodes.places("train")
         ]
         costs: dict[str, list[np.ndarray]] = {}
         for place in episodes.places("validation"):
-            costs.setdefault(place.scenario, []).append(arrays[f"{place.scenario}/{place.split}/{place.number}"])
+            costs.setdefault(place.scenario, []).append(arrays[_key(place)])
+    except (KeyError, TypeError) as error:
+        raise _torn_references(run / "references.npz") from error
     return References(pool, {name: float(np.mean(rows, axis=0).min()) for name, rows in costs.items()})
+
+
+def _key(place: Place) -> str:
+    return f"{place.scenario}/{place.split}/{place.number}"
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except Exception as error:  # zipfile, zlib and numpy: their errors share no base class
+        raise _torn_references(path) from error
+
+
+def _torn_references(path: Path) -> InputError:
+    marker = path.parent / "stages" / "references"
+    return InputError(
+        path, "", f"expected the reference runs of this experiment; remove {marker} to make them anew"
+    )
 
 
 def _do(job: _Job) -> None:
@@ -178,18 +214,23 @@ def _train_learner(job: _Job) -> None:
     folder = learner_folder(job.run, job.name, job.seed)
     seed = int(stream(config.seed, f"{job.name} training {job.seed}").integers(2**31))
     outcome = train(
-        Plan(settings, seed, config.evaluate_every, episodes.codecs), references.pool, validate, folder, progress
+        Plan(settings, seed, config.evaluate_every, episodes.codecs),
+        references.pool,
+        validate,
+        folder,
+        progress,
     )
     curve = pd.DataFrame(outcome.curve).astype({"step": int})
     curve.insert(0, "policy", job.name)
     curve.insert(1, "training_seed", job.seed)
-    write_whole(folder / "curves.csv", lambda stream_: stream_.write(curve.to_csv(index=False).encode()))
+    write_text(folder / "curves.csv", curve.to_csv(index=False))
 
 
 def _train_selectors(job: _Job) -> None:
     config, episodes = job.config, episodes_of(job.config)
     folder = job.run / "selectors"
-    if all((folder / f"{name}.onnx").exists() for name in SELECTORS):
+    wanted = [one for one in _selectors(config, episodes.codecs) if one[0].name in config.policies]
+    if all((folder / f"{selector.name}.onnx").exists() for selector, _ in wanted):
         return
     places = [
         place for place in episodes.places("train") if place.number < config.supervised.episodes_per_scenario
@@ -198,11 +239,14 @@ def _train_selectors(job: _Job) -> None:
     held = [place.number % _VALIDATION_SHARE == 0 for place in places]
     train_part = joined([part for part, out in zip(labelled, held, strict=True) if not out])
     validation = joined([part for part, out in zip(labelled, held, strict=True) if out])
-    for selector, choices in _selectors(config, episodes.codecs):
+    for selector, choices in wanted:
         _fit(selector, train_part, validation, choices, config.seed)
         selector.save(folder / f"{selector.name}.npz")
-        graph = selector_graph(selector).SerializeToString()
-        write_whole(folder / f"{selector.name}.onnx", lambda stream_, graph=graph: stream_.write(graph))
+        _write_bytes(folder / f"{selector.name}.onnx", selector_graph(selector).SerializeToString())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    write_whole(path, lambda stream_: stream_.write(content))
 
 
 def _selectors(
@@ -227,7 +271,9 @@ def _selectors(
     return selectors
 
 
-def _fit(selector: Selector, train_part: Labels, validation: Labels, choices: tuple[int, ...], seed: int) -> None:
+def _fit(
+    selector: Selector, train_part: Labels, validation: Labels, choices: tuple[int, ...], seed: int
+) -> None:
     def among(labels: Labels) -> np.ndarray:
         return np.asarray(choices)[labels.costs[:, choices].argmin(axis=1)]
 
@@ -238,4 +284,3 @@ def _fit(selector: Selector, train_part: Labels, validation: Labels, choices: tu
         validation=(validation.rows, among(validation), validation.stakes),
         rng=stream(seed, f"{selector.name} training"),
     )
-

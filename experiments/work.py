@@ -1,26 +1,41 @@
-"""Many independent tasks on all cores, with a bar to watch; the results do not depend on how many work at once."""
+"""Many independent tasks on all cores, with a bar to watch; results do not depend on how many work."""
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from queue import Empty
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sim.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Report = Callable[[int], None]
-"""Called with the units of work done since the last call."""
 
 _POLL_S = 0.2
+_PATIENCE_S = 5.0
 _reports: Any = None
+"""Where this process, if it is a worker, tells what it has done."""
 
 
 class Crew:
     """Worker processes for the stages of a run, each a fresh interpreter with one thread.
+
+    Ctrl-C reaches the parent only. Workers end when the crew is left, and by themselves when the parent dies.
 
     Args:
         workers: Processes; one a core when None.
@@ -28,13 +43,11 @@ class Crew:
     """
 
     def __init__(self, workers: int | None, console: Console) -> None:
-        self._workers = workers or os.cpu_count() or 1
         self._console = console
-        self._context = multiprocessing.get_context("spawn")
-        self._manager = self._context.Manager()
-        self._queue = self._manager.Queue()
+        context = multiprocessing.get_context("spawn")
+        self._reports: SimpleQueue[int] = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
-            self._workers, mp_context=self._context, initializer=_begin, initargs=(self._queue,)
+            workers or os.cpu_count() or 1, mp_context=context, initializer=_begin, initargs=(self._reports,)
         )
 
     def __enter__(self) -> "Crew":
@@ -43,10 +56,12 @@ class Crew:
 
     def __exit__(self, *error: object) -> None:
         """Wait for nobody: what has not begun is dropped, what runs is ended."""
+        processes = list((self._pool._processes or {}).values())  # shutdown forgets them
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
+        for process in processes:
             process.terminate()
-        self._manager.shutdown()
+        for process in processes:
+            process.join(_PATIENCE_S)
 
     def map(
         self, stage: str, function: Callable[[Task], Result], tasks: Sequence[Task], units: int | None = None
@@ -57,10 +72,11 @@ class Crew:
             stage: What the bar says.
             function: At the top of a module; it and the tasks travel to other processes.
             tasks: What to do.
-            units: Units of work in all, when the tasks report them themselves through `report`; else each task is one.
+            units: Units of work in all, when the tasks tell them through `report`; else each task is one.
 
         Raises:
             Exception: The first error of a task; the others are dropped.
+            InputError: If a worker was ended from outside.
         """
         bar = Progress(
             TextColumn("{task.description:<12}"),
@@ -72,27 +88,27 @@ class Crew:
         )
         with bar:
             line = bar.add_task(stage, total=len(tasks) if units is None else units)
-            futures: list[Future[Result]] = [self._pool.submit(function, task) for task in tasks]
-            waiting = set(futures)
+            with _nothing_hears_ctrl_c():
+                futures = [self._pool.submit(function, task) for task in tasks]
+            waiting: set[Future[Result]] = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+                reported = self._reported()
+                bar.advance(line, len(done) if units is None else reported)
                 for future in done:
                     if future.exception() is not None:
                         for other in waiting:
                             other.cancel()
-                        future.result()
-                bar.advance(line, len(done) if units is None else self._reported())
+                        raise _first_error(stage, future)
             if units is not None:
                 bar.update(line, completed=units)
         return [future.result() for future in futures]
 
     def _reported(self) -> int:
         total = 0
-        while True:
-            try:
-                total += self._queue.get_nowait()
-            except Empty:
-                return total
+        while not self._reports.empty():
+            total += self._reports.get()
+        return total
 
 
 def report(units: int) -> None:
@@ -101,13 +117,44 @@ def report(units: int) -> None:
         _reports.put(units)
 
 
-def _begin(queue: Any) -> None:
-    """Prepare a worker: a second thread slows networks of this size down; Ctrl-C is for the parent to see."""
-    import signal
+def _first_error(stage: str, future: "Future[Any]") -> BaseException:
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        problem = (
+            "expected every process to end its task, one was ended from outside, perhaps for want of memory; "
+            "set fewer workers and give the same command again"
+        )
+        return InputError(stage, "", problem)
+    return error or RuntimeError(f"{stage}: a task failed without an error")
 
+
+@contextmanager
+def _nothing_hears_ctrl_c() -> Iterator[None]:
+    """Processes that start meanwhile never see Ctrl-C; the parent sees it afterwards."""
+    if os.name != "posix":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(reports: Any) -> None:
+    """Prepare a worker: a second thread slows networks of this size down; Ctrl-C is for the parent to see."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     global _reports
-    _reports = queue
+    _reports = reports
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not write on into a run that another process may have resumed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """Input from outside that cannot be used; the command line prints it without a traceback and exits with 2.
+    """Input from outside that cannot be used; the command line prints it, no traceback, and exits with 2.
 
     Args:
         source: The file (or "command line") that holds the fault.
@@ -17,3 +17,7 @@ class InputError(ValueError):
 
     def __init__(self, source: Path | str, place: str, problem: str) -> None:
         super().__init__(": ".join(part for part in (str(source), place, problem) if part))
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        """Comes whole out of a worker process: it takes three arguments, but keeps one line."""
+        return type(self), (str(self), "", "")

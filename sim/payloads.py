@@ -139,18 +139,6 @@ class Payloads(NamedTuple):
     decode_noise: Floats
 
 
-def draw_kinds(mix: str, count: int, rng: np.random.Generator) -> Ints:
-    """Classes of ``count`` datasets of a mixture in `MIXES`, as indices into `CLASS_NAMES`.
-
-    Raises:
-        ValueError: If there is no mixture of that name.
-    """
-    if mix not in MIXES:
-        raise ValueError(f"unknown mix {mix!r}; mixes: {', '.join(MIXES)}")
-    shares = np.array([MIXES[mix].get(name, 0.0) for name in CLASS_NAMES])
-    return np.asarray(rng.choice(len(CLASS_NAMES), size=count, p=shares / shares.sum()), dtype=np.int64)
-
-
 def draw_sizes(kinds: Ints, rng: np.random.Generator) -> Floats:
     """Sizes in bytes of payloads of the given classes, whole numbers."""
     low, high = _ranges("size_range", kinds)

@@ -14,7 +14,6 @@ GIB: Final = 1024**3
 MB: Final = 1e6
 """Bytes in a decimal megabyte."""
 
-KBIT: Final = 1e3 / 8
 MBIT: Final = 1e6 / 8
 """Bytes per second in one Mbit/s."""
 GBIT: Final = 1e9 / 8

@@ -1,4 +1,4 @@
-"""A trained network as a policy: a few matrix products in numpy, the same actions as Stable-Baselines3's predict."""
+"""A trained network as a policy: matrix products in numpy, the actions of Stable-Baselines3's predict."""
 
 from collections.abc import Sequence
 from typing import Any

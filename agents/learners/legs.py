@@ -1,15 +1,14 @@
-"""Training in legs: each starts with fresh episodes and fresh dice, so one that was interrupted is simply run again.
+"""Training in legs: each starts with fresh episodes and fresh dice, so an interrupted one is run again.
 
-Simulations that run cannot be written down, generators of SimPy least of all. A leg therefore begins with new episodes
-drawn by dice that depend on the seed and the number of the leg only; all else (network, optimiser, replay buffer, step
-count) is in the checkpoint at its start. So a run that was interrupted ends with the bits of one that was not.
+Simulations that run cannot be written down, generators of SimPy least of all. A leg therefore begins with new
+episodes drawn by dice that depend on the seed and the number of the leg only; all else (network, optimiser,
+replay buffer, step count) is in the checkpoint at its start. So a run that was interrupted ends with the bits
+of one that was not.
 """
 
-import json
 import os
-import pickle
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,18 +17,25 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from agents.learners.forward import NetworkPolicy, network_policy
 from agents.learners.models import make_model
-from agents.learners.settings import LearnerConfig, PPOConfig
+from agents.learners.settings import LearnerConfig
 from agents.learners.training_env import TrainingEpisode, training_envs
 from sim.codecs import Codec
-from sim.errors import InputError
+from sim.files import TEMPORARY, writing
 from sim.randomness import stream
 
 Validate = Callable[[NetworkPolicy], float]
 """Cost of a policy on the validation episodes; the least is the best."""
 
-_LOGGED = ("train/loss", "train/entropy_loss", "train/value_loss", "train/explained_variance", "train/approx_kl")
+_LOGGED = (
+    "train/loss",
+    "train/entropy_loss",
+    "train/value_loss",
+    "train/explained_variance",
+    "train/approx_kl",
+)
 
 
 class Plan(NamedTuple):
@@ -60,7 +66,7 @@ class Outcome(NamedTuple):
     curve: list[dict[str, float]]
 
 
-class _LegOver(Exception):
+class _LegOver(Exception):  # noqa: N818 -- an end, no error
     """The leg has its steps; raised between two updates, where nothing is half done."""
 
 
@@ -98,40 +104,21 @@ def train(
     Raises:
         InputError: If the checkpoint in the folder is torn or of another training.
     """
-    total = plan.config.steps
-    curve: list[dict[str, float]] = []
-    model, leg = None, 0
-    if (folder / "checkpoint").exists():
-        model, curve = _restore(plan, pool, folder / "checkpoint")
-        leg = len(curve)
+    total, checkpoints = plan.config.steps, folder / "checkpoints"
+    stored = read_checkpoint(checkpoints, plan.config.kind, _described(plan))
+    model, curve = (stored.model, stored.curve) if stored else (None, [])
+    if model is not None:
+        model.set_logger(_silent())
     while (done := int(curve[-1]["step"]) if curve else 0) < total:
         progress(done)
-        model, rewards = _run_leg(plan, pool, model, leg, min(total, done + plan.leg_steps))
+        model, rewards = _run_leg(plan, pool, model, len(curve), min(total, done + plan.leg_steps))
         cost = validate(network_policy(plan.config.name, model))
         if not curve or cost < min(row["validation_cost"] for row in curve):
-            _replace(folder / "best.zip", lambda path: model.save(path))  # noqa: B023
-        logged = {name: float(model.logger.name_to_value[name]) for name in _LOGGED if name in model.logger.name_to_value}
-        row = {"step": float(model.num_timesteps), "validation_cost": cost, "train_return": float(np.mean(rewards))}
-        curve.append(row | logged)
-        leg += 1
-        _checkpoint(model, curve, folder / "checkpoint")
+            _save(model, folder / "best.zip")
+        curve.append(_row(model, cost, rewards))
+        write_checkpoint(checkpoints, Checkpoint(model, curve), _described(plan))
     progress(total)
     return Outcome(folder / "best.zip", curve)
-
-
-def load_model(kind: str, path: Path) -> PPO | DQN:
-    """A saved model, without its environment.
-
-    Raises:
-        InputError: If the file is missing, torn or of another algorithm.
-    """
-    algorithm: type[PPO] | type[DQN] = PPO if kind == "ppo" else DQN
-    try:
-        return algorithm.load(path, device="cpu")
-    except Exception as error:  # Stable-Baselines3 lets zipfile's, pickle's and torch's errors through
-        raise InputError(
-            path, "", f"expected a saved {kind.upper()} model, got {type(error).__name__}; train it again"
-        ) from error
 
 
 def _run_leg(
@@ -142,59 +129,64 @@ def _run_leg(
     envs = training_envs(pool, plan.codecs, plan.config.envs, 1.0 - plan.config.gamma)
     if model is None:
         model = make_model(plan.config, envs, dice)
-        model.set_logger(Logger(folder=None, output_formats=[]))
+        model.set_logger(_silent())
     else:
+        _cut_replay(model)
         model.set_env(envs, force_reset=True)
     model.set_random_seed(dice)
     stop = _StopAtLegEnd(until)
-    try:
+    with suppress(_LegOver):
         model.learn(
             plan.config.steps - model.num_timesteps,
             callback=stop,
             log_interval=10**9,
             reset_num_timesteps=False,
         )
-    except _LegOver:
-        pass
     return model, stop.rewards
 
 
-def _checkpoint(model: PPO | DQN, curve: list[dict[str, float]], folder: Path) -> None:
-    """Write the state between two legs; the old checkpoint stays until the new one is whole."""
-    fresh = folder.with_name(f".tmp-{folder.name}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    model.save(fresh / "model.zip")
-    if isinstance(model, DQN):
-        model.save_replay_buffer(fresh / "replay.pkl")
-    (fresh / "curve.json").write_text(json.dumps(curve))
-    old = folder.with_name(f".tmp-old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+def _cut_replay(model: PPO | DQN) -> None:
+    """Mark the newest decisions as the last of their episodes, which go no further.
+
+    Without it n-step returns would run from an episode that was left into the next leg's first.
+    """
+    buffer = getattr(model, "replay_buffer", None)
+    if buffer is not None and buffer.size():
+        newest = buffer.pos - 1
+        buffer.timeouts[newest] = buffer.dones[newest] == 0
 
 
-def _restore(
-    plan: Plan, pool: Sequence[TrainingEpisode], folder: Path
-) -> tuple[PPO | DQN, list[dict[str, float]]]:
-    kind = "ppo" if isinstance(plan.config, PPOConfig) else "dqn"
-    model = load_model(kind, folder / "model.zip")
-    model.set_logger(Logger(folder=None, output_formats=[]))
-    try:
-        curve: list[dict[str, float]] = json.loads((folder / "curve.json").read_text())
-        if isinstance(model, DQN):
-            model.load_replay_buffer(folder / "replay.pkl")
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError) as error:
-        raise InputError(
-            folder, "", f"expected a checkpoint, got {type(error).__name__}; remove the folder to train from the start"
-        ) from error
-    return model, curve
+def _described(plan: Plan) -> dict[str, Any]:
+    """What a checkpoint must agree on with the training that goes on from it."""
+    codecs = [codec.name for codec in plan.codecs]
+    return plan.config.model_dump(mode="json") | {
+        "seed": plan.seed,
+        "leg_steps": plan.leg_steps,
+        "codecs": codecs,
+    }
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".tmp-{path.name}")
-    write(fresh)
-    os.replace(fresh, path)
+def _row(model: PPO | DQN, cost: float, rewards: Sequence[float]) -> dict[str, float]:
+    logged = {
+        name: float(model.logger.name_to_value[name])
+        for name in _LOGGED
+        if name in model.logger.name_to_value
+    }
+    row = {
+        "step": float(model.num_timesteps),
+        "validation_cost": cost,
+        "train_return": float(np.mean(rewards)),
+    }
+    return row | logged
+
+
+def _silent() -> Logger:
+    return Logger(folder=None, output_formats=[])
+
+
+def _save(model: PPO | DQN, path: Path) -> None:
+    fresh = path.with_name(f"{TEMPORARY}{path.name}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model.save(fresh)
+        os.replace(fresh, path)

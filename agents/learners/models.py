@@ -1,12 +1,14 @@
-"""Stable-Baselines3 models from our settings."""
+"""Stable-Baselines3 models from our settings, and from their files."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from agents.learners.settings import DQNConfig, LearnerConfig, PPOConfig
+from sim.errors import InputError
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
@@ -55,6 +57,31 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> PPO | DQN:
     raise TypeError(f"no model for settings of kind {config.kind!r}")
 
 
+def load_model(kind: str, path: Path) -> PPO | DQN:
+    """A saved model, without its environment.
+
+    Raises:
+        InputError: If the file is missing, torn or of another algorithm.
+    """
+    algorithm: type[PPO] | type[DQN] = PPO if kind == "ppo" else DQN
+    try:
+        return algorithm.load(path, device="cpu")
+    except Exception as error:  # Stable-Baselines3 lets zipfile's, pickle's and torch's errors through
+        expected = f"expected a saved {kind.upper()} model"
+        raise InputError(
+            path, "", f"{expected}, got {_reason(error)}; remove its folder to train again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (
+        "no file"
+        if isinstance(error, FileNotFoundError)
+        else f"a torn or foreign file ({type(error).__name__})"
+    )
+
+
 def _schedule(config: PPOConfig | DQNConfig) -> float | Callable[[float], float]:
+    """Learning rate by the share of steps that is left; below 0 when a last rollout goes past the end."""
     rate = config.rate
-    return rate if config.schedule == "constant" else lambda left: rate * left
+    return rate if config.schedule == "constant" else lambda left: rate * max(left, 0.0)

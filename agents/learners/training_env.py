@@ -1,4 +1,4 @@
-"""The environment as a learner meets it: episodes from a fixed pool, rewards relative to what a constant would cost."""
+"""The environment as a learner meets it: episodes from a pool, rewards relative to a constant codec's."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ class TrainingEpisode(NamedTuple):
     Attributes:
         episode: The episode.
         times: Moments of the reference run, ascending, shape (n,), in seconds.
-        accrued: What the best static codec has cost by then, shape (n,), in seconds; the last is its cost of the episode.
+        accrued: What the best static codec has cost by then, shape (n,), in seconds; the last is its cost of
+            the episode.
     """
 
     episode: Episode
@@ -50,9 +51,10 @@ def _accrual(
 class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Draws its episodes from a pool and rewards what is saved beside the best static codec.
 
-    The reward of a step is what the reference run accrued in that time minus what this run did, over the reference's
-    mean cost a decision. It sums to ``(reference cost - cost) / reference cost * decisions``: a difference to the true
-    return that no action changes, so what is optimal stays so, while the chance of sizes and arrivals, which both runs
+    The reward of a step is what the reference run accrued in that time minus what this run did, over the
+    reference's mean cost a decision, times ``unit``. It sums to
+    ``(reference cost - cost) / reference cost * decisions * unit``: a difference to the true return that no
+    action changes, so what is optimal stays so, while the chance of sizes and arrivals, which both runs
     share, cancels; and scenarios weigh the same, whatever their seconds.
 
     Args:
@@ -61,9 +63,9 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         unit: What the reference's mean cost of a decision becomes; ``1 - gamma`` keeps returns near 1.
 
     Source:
-        Ng, Harada, Russell: Policy Invariance Under Reward Transformations. ICML 1999 (a potential that depends on time
-        only). Mao, Venkatakrishnan, Schwarzkopf, Alizadeh: Variance Reduction for Reinforcement Learning in
-        Input-Driven Environments. ICLR 2019.
+        Ng, Harada, Russell: Policy Invariance Under Reward Transformations. ICML 1999 (a potential that
+        depends on time only). Mao, Venkatakrishnan, Schwarzkopf, Alizadeh: Variance Reduction for
+        Reinforcement Learning in Input-Driven Environments. ICLR 2019.
     """
 
     def __init__(self, env: Compression, pool: Sequence[TrainingEpisode], unit: float) -> None:
@@ -75,7 +77,9 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._passed = 0.0
         self._rng = np.random.default_rng(0)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
         """Start an episode of the pool, drawn evenly by a generator of its own."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
@@ -98,7 +102,7 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
 def training_envs(
     pool: Sequence[TrainingEpisode], codecs: Sequence[Codec], count: int, unit: float
 ) -> DummyVecEnv:
-    """``count`` environments side by side in this process; for environments as cheap as these, that is the fastest way."""
+    """``count`` environments side by side in this process: the fastest way for cheap environments."""
 
     def one() -> gym.Env[Any, Any]:
         scenarios = [pool[0].episode.scenario]

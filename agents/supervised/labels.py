@@ -1,4 +1,4 @@
-"""Labelled decisions from the simulator: what a sender saw, and what each codec would cost to the one-step oracle."""
+"""Labelled decisions: what a sender saw, and what each codec would cost by the one-step oracle."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from sim.randomness import stream
 from sim.world import World
 
 _WANDERING = 0.3
-"""Share of decisions that are random while labels are made, so that a selector has seen the states its errors lead to."""
+"""Share of decisions that are random while labels are made: selectors must see where errors lead."""
 
 NN19_FEATURES = (
     "link_type", "region", "capacity_mbps", "bandwidth_mbps", "goodput_share", "rtt_ms",
@@ -26,8 +26,8 @@ NN19_FEATURES = (
 )  # fmt: skip
 """The published 19 inputs in their order, each by the observation's feature that stands nearest to it.
 
-Repetition becomes compressibility, tier becomes provisioned capacity, HDE's and AMST's latencies become the backlogs of
-cores and wire: the published ones are functions of the very transfer, which no sender knows before.
+Repetition becomes compressibility, tier becomes provisioned capacity, HDE's and AMST's latencies become the
+backlogs of cores and wire: the published ones are functions of the very transfer, which no sender knows.
 """
 
 
@@ -49,7 +49,7 @@ class Labels(NamedTuple):
 
     @property
     def stakes(self) -> NDArray[np.float64]:
-        """What each decision counts: log(1 + spread), how much the worst codec costs beyond the best, mean 1."""
+        """What each decision counts, mean 1: the logarithm of how many times the best cost the worst is."""
         low = self.costs.min(axis=1)
         weight = np.log1p(self.costs.max(axis=1) / low - 1.0)
         return weight / weight.mean() if weight.sum() > 0 else np.ones_like(weight)

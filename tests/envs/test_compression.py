@@ -24,7 +24,9 @@ def test_a_discrete_action_is_the_place_in_the_list_of_codecs():
 
 def test_a_multi_action_names_family_level_and_streams():
     env = Compression(SMALL, action="multi", levels=(1, 3, 9), streams=(4, 8, 16))
-    actions = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 2, 0], [2, 0, 0], [3, 0, 0], [3, 0, 1], [3, 0, 2]])
+    actions = np.array(
+        [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 2, 0], [2, 0, 0], [3, 0, 0], [3, 0, 1], [3, 0, 2]]
+    )
     assert records(env, actions) == ["none", "zstd-1", "zstd", "zstd-9", "hde", "amst-4", "amst", "amst-16"]
 
 
@@ -37,9 +39,9 @@ def test_entries_of_a_multi_action_that_do_not_apply_are_ignored():
 def test_the_action_space_has_one_action_a_codec():
     assert Compression(SMALL).action_space == spaces.Discrete(4)
     assert Compression(SMALL, ["zstd-1", "amst-32-lz4"]).action_space == spaces.Discrete(2)
-    assert Compression(SMALL, action="multi", levels=(3,), streams=(2, 4)).action_space == spaces.MultiDiscrete(
-        [4, 1, 2]
-    )
+    assert Compression(
+        SMALL, action="multi", levels=(3,), streams=(2, 4)
+    ).action_space == spaces.MultiDiscrete([4, 1, 2])
 
 
 def test_both_action_kinds_tell_the_same_story():
@@ -58,7 +60,9 @@ def test_reward_is_the_waiting_time_of_a_single_transfer_with_its_price():
     _, reward, ended, _, info = env.step(1)
     (record,) = env.world.records
     late_s = max(0.0, record.end_s - record.deadline_s)
-    by_hand = record.priority * (record.end_s - record.arrival_s) + 0.5 * record.cpu_s + alone.late_price * late_s
+    by_hand = (
+        record.priority * (record.end_s - record.arrival_s) + 0.5 * record.cpu_s + alone.late_price * late_s
+    )
     assert ended and reward == pytest.approx(-by_hand, rel=1e-12)
     assert info == {"scenario": "uncoupled", "episode_seed": env.world.episode.seed, "cost_s": -reward}
 

@@ -1,4 +1,4 @@
-"""The picture of an episode: lanes, rates and colours worked by hand, and a drawing of each kind of scenario."""
+"""The picture of an episode: lanes, rates and colours worked by hand, and drawings of scenarios."""
 
 import numpy as np
 import pytest

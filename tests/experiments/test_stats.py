@@ -11,7 +11,6 @@ from scipy import stats as scipy_stats
 from experiments import agreement
 from experiments.resampling import Resampling
 from experiments.stats import (
-    holm,
     interquartile_interval,
     interquartile_mean,
     mean_interval,
@@ -19,7 +18,6 @@ from experiments.stats import (
     probability_of_improvement,
     relative_difference,
     share_of_gap_closed,
-    wilcoxon_p,
 )
 
 
@@ -182,20 +180,6 @@ def test_share_of_a_gap_that_may_not_exist_has_no_interval(rng):
     assert unsure.value == pytest.approx(5.0)
     assert np.isnan([unsure.low, unsure.high]).all()
     assert np.isnan(share_of_gap_closed(static, static, static + 1, Resampling(rng))).all()
-
-
-def test_wilcoxon_of_five_wins_is_one_in_sixteen():
-    # All five signs alike: 2 of the 2^5 equally likely sign patterns.
-    ours = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
-    assert wilcoxon_p(ours, ours + np.array([[0.1, 0.2, 0.3, 0.4, 0.5]])) == pytest.approx(2 / 32)
-    assert wilcoxon_p(ours, ours) == 1.0
-
-
-def test_holm_multiplies_the_smallest_by_all_and_never_decreases():
-    # 0.01 * 4 = 0.04; 0.02 * 3 = 0.06; 0.03 * 2 = 0.06; 0.04 * 1 is lifted to 0.06.
-    assert holm([0.04, 0.02, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
-    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
-    assert len(holm([])) == 0
 
 
 def test_percentiles_lie_between_neighbours():

@@ -11,7 +11,6 @@ from sim.payloads import (
     Content,
     Payloads,
     draw_content,
-    draw_kinds,
     draw_payloads,
     draw_sizes,
 )
@@ -156,15 +155,3 @@ def test_every_mix_sums_to_one_and_names_known_classes() -> None:
     for shares in MIXES.values():
         assert sum(shares.values()) == pytest.approx(1.0)
         assert set(shares) <= set(CLASS_NAMES)
-
-
-def test_kinds_come_in_the_shares_of_their_mix() -> None:
-    kinds = draw_kinds("default", 20_000, stream(5, "kinds"))
-    assert of("vm-ram", kinds).mean() == pytest.approx(0.30, abs=0.015)
-    assert of("text-log", kinds).mean() == pytest.approx(0.15, abs=0.015)
-    assert not of("random", kinds).any()
-
-
-def test_an_unknown_mix_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown mix 'web'; mixes: default, vm-migration"):
-        draw_kinds("web", 1, stream(0, "kinds"))

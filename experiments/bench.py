@@ -1,0 +1,171 @@
+"""How fast the environment is: decisions and training steps a second, beside CartPole in the same run."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any, Final, TypedDict
+
+import gymnasium as gym
+from rich.table import Table
+
+CARTPOLE: Final = "CartPole-v1"
+OURS: Final = "envs:dwcp/Compression-v0"
+SCENARIOS: Final = ("wan", "hybrid", "flash-crowd", "lossy")
+"""The default scenario first."""
+ALWAYS: Final = 1
+"""The action of the row with a sensible policy: always zstd; random answers crowd the path."""
+_BLOCK_S: Final = 0.02
+"""CPU seconds of one block; blocks of both environments take turns, so that both see the same machine."""
+_LIBRARIES: Final = ("gymnasium", "numpy", "numba", "simpy", "stable-baselines3", "torch")
+
+Block = Callable[[int], None]
+"""Runs so many steps of one environment."""
+
+
+class Row(TypedDict):
+    """One figure: ours, CartPole's, and ours over CartPole's (the median over the blocks)."""
+
+    name: str
+    value: float
+    unit: str
+    cartpole: float
+    ratio: float
+
+
+class Bench(TypedDict):
+    """The machine and its figures."""
+
+    machine: dict[str, Any]
+    rows: list[Row]
+
+
+def measure(seconds: float = 3.0, scenarios: Sequence[str] = SCENARIOS) -> Bench:
+    """Measure everything, in CPU seconds of this process, resets included.
+
+    Args:
+        seconds: CPU seconds for each figure, ours and CartPole's together; twice that for training.
+        scenarios: Those in which decisions are counted; training is on the first.
+    """
+    cartpole = _random_steps(gym.make(CARTPOLE))
+    rows = [
+        _row(f"decisions, {name}, random answers", _random_steps(_ours(name)), cartpole, seconds)
+        for name in scenarios
+    ]
+    usual = scenarios[0]
+    rows.append(
+        _row(f"decisions, {usual}, always zstd", _random_steps(_ours(usual), ALWAYS), cartpole, seconds)
+    )
+    rows.append(_training_row(usual, 2 * seconds))
+    return {"machine": _machine(), "rows": rows}
+
+
+def bench_table(found: Bench) -> Table:
+    """The figures for people."""
+    machine = found["machine"]
+    table = Table(title=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}")
+    table.add_column("figure")
+    for column in ("ours", CARTPOLE, "ratio"):
+        table.add_column(column, justify="right")
+    for row in found["rows"]:
+        unit = row["unit"]
+        table.add_row(
+            row["name"],
+            f"{row['value']:,.0f} {unit}",
+            f"{row['cartpole']:,.0f} {unit}",
+            f"{row['ratio']:.3f}",
+        )
+    return table
+
+
+def _ours(scenario: str) -> gym.Env[Any, Any]:
+    return gym.make(OURS, scenario=scenario)
+
+
+def _random_steps(env: gym.Env[Any, Any], always: int | None = None) -> Block:
+    """Steps under random actions, or under one and the same."""
+    env.reset(seed=0)
+    env.action_space.seed(0)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            action = env.action_space.sample() if always is None else always
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                env.reset()
+
+    return run
+
+
+def _training_row(scenario: str, seconds: float) -> Row:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    def learner(make: Callable[[], gym.Env[Any, Any]]) -> Block:
+        lanes = DummyVecEnv([make] * 64)
+        shape = {"net_arch": [64, 64]}
+        model = PPO(
+            "MlpPolicy",
+            lanes,
+            n_steps=64,
+            batch_size=2048,
+            n_epochs=4,
+            seed=0,
+            device="cpu",
+            policy_kwargs=shape,
+        )
+
+        def learn(steps: int) -> None:
+            model.learn(steps, reset_num_timesteps=False)
+
+        return learn
+
+    ours = learner(lambda: _ours(scenario))
+    return _row(
+        f"PPO training steps, {scenario}", ours, learner(lambda: gym.make(CARTPOLE)), seconds, steps=4096
+    )
+
+
+def _row(name: str, ours: Block, cartpole: Block, seconds: float, steps: int | None = None) -> Row:
+    """Blocks of both in turn; a first block of each warms up and sets how many steps the others take."""
+    ours_steps = _steps_of_a_block(ours) if steps is None else steps
+    cartpole_steps = _steps_of_a_block(cartpole) if steps is None else steps
+    rates: list[tuple[float, float]] = []
+    end_s = process_time() + seconds
+    while not rates or process_time() < end_s:
+        rates.append((_rate(ours, ours_steps), _rate(cartpole, cartpole_steps)))
+    value, other = (median(column) for column in zip(*rates, strict=True))
+    ratio = median(mine / theirs for mine, theirs in rates)
+    return {"name": name, "value": value, "unit": "1/s", "cartpole": other, "ratio": ratio}
+
+
+def _steps_of_a_block(block: Block) -> int:
+    block(256)
+    return max(1, round(_rate(block, 256) * _BLOCK_S))
+
+
+def _rate(block: Block, steps: int) -> float:
+    start_s = process_time()
+    block(steps)
+    return steps / max(process_time() - start_s, 1e-9)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def _cpu() -> str:
+    """Model name as Linux tells it, else what Python knows."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text("utf-8").splitlines() if told.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
