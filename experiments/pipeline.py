@@ -18,7 +18,7 @@ from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec
 from sim.errors import InputError
-from sim.scenario_file import SUFFIXES
+from sim.scenario_file import SUFFIXES, load_scenario, save_scenario
 
 
 class Finished(NamedTuple):
@@ -51,6 +51,7 @@ def check(config: ExperimentConfig, source: str) -> None:
 
 def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
     """Reference runs, selectors, learners."""
+    _keep_scenarios(run, config)
     reference_runs(run, config, crew)
     training(run, config, crew)
 
@@ -90,6 +91,20 @@ def _check_selectors(config: ExperimentConfig, source: str) -> None:
     if set(SELECTORS) & set(config.policies) and config.evaluation.train_episodes < 2:
         problem = "expected at least 2, some to train selectors, some to stop by, got 1; add episodes"
         raise InputError(source, "evaluation.train_episodes", problem)
+
+
+def _keep_scenarios(run: RunFolder, config: ExperimentConfig) -> None:
+    """Keep every scenario with the run, whole: what it was drawn from may change while it is interrupted."""
+    for name, scenario in episodes_of(config).scenarios.items():
+        kept = run.file("scenarios", f"{name}.yaml")
+        if not kept.exists():
+            kept.parent.mkdir(exist_ok=True)
+            save_scenario(scenario, kept)
+        elif load_scenario(kept) != scenario:
+            problem = (
+                "the run began with another scenario of this name; restore it, or remove the run's folder"
+            )
+            raise InputError(kept, "", problem)
 
 
 def _is_codec(name: str) -> bool:

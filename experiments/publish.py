@@ -14,7 +14,7 @@ from experiments.evidence import read_evidence
 from experiments.report import Extras, write_report
 from experiments.run_folder import RunFolder
 from experiments.sections import Model
-from experiments.splits import Place, episodes_of
+from experiments.splits import episodes_of
 from experiments.summary import Summary, build_summary
 from experiments.tensorboard import Setting, write_tensorboard
 from experiments.train import best_seed, trained_policy
@@ -80,11 +80,11 @@ def _timeline(run: RunFolder, config: ExperimentConfig) -> Path | None:
         return None
     name = config.learners[0].name
     episodes = episodes_of(config)
-    place = Place(config.environment.scenarios[0], "test", 0)
+    place = next(place for place in episodes.places("test"))
     policy = trained_policy(run.path, config, name, best_seed(run.path, config, name))
     picture = draw_timeline(play(episodes.draw(place), policy, episodes.codecs))
     encoded = BytesIO()
-    matplotlib.image.imsave(encoded, picture, format="png", metadata={"Software": None})
+    matplotlib.image.imsave(encoded, picture, format="png", metadata={"Software": ""})
     path = run.file("figures", "timeline.png")
     write_whole(path, lambda stream_: stream_.write(encoded.getvalue()))
     return path

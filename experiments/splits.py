@@ -32,6 +32,10 @@ class Place(NamedTuple):
 class Episodes:
     """The episodes of an experiment, drawn when they are asked for; the same place gives the same episode.
 
+    Attributes:
+        codecs: What the actions stand for.
+        scenarios: Scenarios by name as they run, those trained on first, then those held out.
+
     Args:
         config: The experiment.
     """
@@ -39,29 +43,23 @@ class Episodes:
     def __init__(self, config: ExperimentConfig) -> None:
         self._seed = config.seed
         self._traces = _traces(config.environment.traces)
-        self._scenarios = {
-            name: _with_overrides(resolve(name), config)
-            for name in (*config.environment.scenarios, *config.environment.held_out)
-        }
+        held_out = [_with_overrides(resolve(name), config) for name in config.environment.held_out]
+        trained = [_with_overrides(resolve(name), config) for name in config.environment.scenarios]
+        self.scenarios: dict[str, Scenario] = {scenario.name: scenario for scenario in (*trained, *held_out)}
+        self._held_out = frozenset(scenario.name for scenario in held_out)
         self._counts: dict[Split, int] = {
             "train": config.evaluation.train_episodes,
             "validation": config.evaluation.validation_episodes,
             "test": config.evaluation.test_episodes,
             "held-out": config.evaluation.test_episodes,
         }
-        self._held_out = frozenset(config.environment.held_out)
         self.codecs: tuple[Codec, ...] = tuple(parse_codec(name) for name in config.environment.codecs)
-
-    @property
-    def scenarios(self) -> tuple[str, ...]:
-        """Names of the scenarios that are trained on, then of those held out."""
-        return tuple(self._scenarios)
 
     def places(self, split: Split) -> list[Place]:
         """All episodes of a split; held-out scenarios are in the split of that name only."""
         return [
             Place(name, split, number)
-            for name in self._scenarios
+            for name in self.scenarios
             if (name in self._held_out) == (split == "held-out")
             for number in range(self._counts[split])
         ]
@@ -74,7 +72,7 @@ class Episodes:
         """The episode."""
         folds = _TRACE_FOLDS[place.split]
         traces = [trace for number, trace in enumerate(self._traces) if number % 5 in folds]
-        return draw_episode(self._scenarios[place.scenario], self.seed(place), traces)
+        return draw_episode(self.scenarios[place.scenario], self.seed(place), traces)
 
 
 @lru_cache(maxsize=1)

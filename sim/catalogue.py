@@ -23,8 +23,8 @@ _TENANT_WAN = replace(
     cross_streams=2.0,
     step_s=2.0,
 )
-"""One tenant's part of an inter-region path: the measured RTTs of near regions, and random loss a tenth of the measured
-retransmitted share, most of which streams cause themselves."""
+"""One tenant's part of an inter-region path: measured RTTs of near regions, and random loss a tenth of the
+measured retransmitted share, most of which streams cause themselves."""
 _ACCESS = replace(LINKS["internet"], capacity_log_sd=0.4, step_s=2.0)
 _SYNC = Workload(arrivals="sync", datasets=12, one_off=0.4)
 
@@ -73,8 +73,16 @@ SITES: Final = (
         paths=(
             PathSpec(
                 LinkModel(
-                    200 * MBIT, capacity_log_sd=0.2, sigma=0.1, rtt_s=60 * MS, rtt_log_sd=0.3, rtt_jitter=0.05,
-                    loss=5e-3, loss_log_sd=0.7, cross_streams=1.0, step_s=2.0,
+                    200 * MBIT,
+                    capacity_log_sd=0.2,
+                    sigma=0.1,
+                    rtt_s=60 * MS,
+                    rtt_log_sd=0.3,
+                    rtt_jitter=0.05,
+                    loss=5e-3,
+                    loss_log_sd=0.7,
+                    cross_streams=1.0,
+                    step_s=2.0,
                 ),
                 link_type="internet",
             ),
@@ -92,15 +100,22 @@ SITES: Final = (
     ),
     Scenario(
         name="diurnal",
-        summary="half a day on 500 Mbit/s whose evening takes half of the capacity; bulk by night, people by day",
+        summary="half a day on 500 Mbit/s whose evening takes half of the capacity",
         paths=(
             PathSpec(
-                replace(_ACCESS, capacity=500 * MBIT, diurnal=0.5, tau_s=600.0, outage_share=0.0, step_s=60.0),
+                replace(
+                    _ACCESS, capacity=500 * MBIT, diurnal=0.5, tau_s=600.0, outage_share=0.0, step_s=60.0
+                ),
                 link_type="internet",
             ),
         ),
         workload=Workload(
-            arrivals="diurnal", interval_s=4 * MINUTE, one_off=0.4, datasets=8, size_scale=2.0, max_bytes=32e9,
+            arrivals="diurnal",
+            interval_s=4 * MINUTE,
+            one_off=0.4,
+            datasets=8,
+            size_scale=2.0,
+            max_bytes=32e9,
         ),
         host=Host(cores=2, background=0.2, max_age_s=2 * HOUR, baseline_memory=64 * GIB),
         probe=Probe(period_s=60.0),
@@ -125,16 +140,30 @@ SITES: Final = (
 
 
 def _dwcp(
-    name: str, summary: str, links: tuple[str, ...], *, size_bytes: float, count: int, slots: int, round_s: float
+    name: str,
+    summary: str,
+    links: tuple[str, ...],
+    *,
+    size_bytes: float,
+    count: int,
+    slots: int,
+    round_s: float,
 ) -> Scenario:
-    """A published DWCP test: VMs of one size, as many at once as it allows, in three rounds of ``round_s``."""
+    """A published DWCP test: VMs of one size, as many at once as allowed, in three rounds of ``round_s``."""
     return Scenario(
         name=name,
         summary=summary,
         paths=tuple(PathSpec(link, name=link, share=1 / len(links), control="bbr") for link in links),
         workload=Workload(
-            mix="vm-migration", arrivals="sync", datasets=count, one_off=0.0, interval_s=round_s / count,
-            fixed_bytes=size_bytes, deadlines=0.0, priorities=(1.0,), priority_shares=(1.0,),
+            mix="vm-migration",
+            arrivals="sync",
+            datasets=count,
+            one_off=0.0,
+            interval_s=round_s / count,
+            fixed_bytes=size_bytes,
+            deadlines=0.0,
+            priorities=(1.0,),
+            priority_shares=(1.0,),
         ),
         host=Host(cores=8, baseline_memory=256 * GIB),
         requests=3 * count,
@@ -144,11 +173,51 @@ def _dwcp(
 
 
 PUBLISHED: Final = (
-    _dwcp("dwcp-cross-region", "10 VMs of 4 GB, two at once, over three continents", ("us_eu", "us_ap", "eu_ap"), size_bytes=4e9, count=10, slots=2, round_s=300),
-    _dwcp("dwcp-high-latency", "5 VMs of 8 GB over 300 ms, 1 Gbit/s, 1 % loss", ("high_latency",), size_bytes=8e9, count=5, slots=5, round_s=900),
-    _dwcp("dwcp-packet-loss", "20 VMs of 2 GB at 5 % loss", ("lossy",), size_bytes=2e9, count=20, slots=20, round_s=600),
-    _dwcp("dwcp-constrained", "10 VMs of 4 GB one after another over 100 Mbit/s", ("constrained",), size_bytes=4e9, count=10, slots=1, round_s=14400),
-    _dwcp("dwcp-replication", "50 VMs of 8 GB replicated for disaster recovery, ten at once", ("replication",), size_bytes=8e9, count=50, slots=10, round_s=600),
+    _dwcp(
+        "dwcp-cross-region",
+        "10 VMs of 4 GB, two at once, over three continents",
+        ("us_eu", "us_ap", "eu_ap"),
+        size_bytes=4e9,
+        count=10,
+        slots=2,
+        round_s=300,
+    ),
+    _dwcp(
+        "dwcp-high-latency",
+        "5 VMs of 8 GB over 300 ms, 1 Gbit/s, 1 % loss",
+        ("high_latency",),
+        size_bytes=8e9,
+        count=5,
+        slots=5,
+        round_s=900,
+    ),
+    _dwcp(
+        "dwcp-packet-loss",
+        "20 VMs of 2 GB at 5 % loss",
+        ("lossy",),
+        size_bytes=2e9,
+        count=20,
+        slots=20,
+        round_s=600,
+    ),
+    _dwcp(
+        "dwcp-constrained",
+        "10 VMs of 4 GB one after another over 100 Mbit/s",
+        ("constrained",),
+        size_bytes=4e9,
+        count=10,
+        slots=1,
+        round_s=14400,
+    ),
+    _dwcp(
+        "dwcp-replication",
+        "50 VMs of 8 GB replicated for disaster recovery, ten at once",
+        ("replication",),
+        size_bytes=8e9,
+        count=50,
+        slots=10,
+        round_s=600,
+    ),
 )
 """The test scenarios of DWCP: links, sizes and concurrency as published.
 
@@ -158,7 +227,7 @@ Source:
 
 UNCOUPLED: Final = Scenario(
     name="uncoupled",
-    summary="nothing to plan: no transfer meets another, nothing is sent twice; the check that learning works at all",
+    summary="no transfer meets another, nothing is sent twice: the check that learning works at all",
     paths=(
         PathSpec(
             LinkModel(10 * GBIT, rtt_s=0.5 * MS),
@@ -169,7 +238,9 @@ UNCOUPLED: Final = Scenario(
         ),
         PathSpec(LinkModel(2 * GBIT, rtt_s=5 * MS), name="metro", link_type="metro", share=0.25),
         PathSpec(LinkModel(1 * GBIT, rtt_s=60 * MS), name="far", share=0.25),
-        PathSpec(LinkModel(300 * MBIT, rtt_s=30 * MS, loss=1e-4), name="access", link_type="internet", share=0.25),
+        PathSpec(
+            LinkModel(300 * MBIT, rtt_s=30 * MS, loss=1e-4), name="access", link_type="internet", share=0.25
+        ),
     ),
     workload=Workload(interval_s=5 * MINUTE, one_off=1.0, size_scale=0.1, max_bytes=2e8, deadlines=0.0),
     host=Host(cores=4, background=0.0, background_sd=0.0),

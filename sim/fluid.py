@@ -201,7 +201,7 @@ def advance(
 
 
 @njit
-def foresee(
+def _foresee(
     flows: Flows,
     ahead: Flows,
     count: int,
@@ -212,24 +212,77 @@ def foresee(
     usable: Floats,
     now: float,
 ) -> tuple[float, int]:
-    """Copy the flows to ``ahead`` and move these until the first of them ends; returns as `advance` does."""
     for i in range(count):
         ahead[i] = flows[i]
     return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
 
 
 @njit
-def take_out(flows: Flows, count: int, row: int) -> float:
-    """Core-seconds that a flow has used; the last of ``count`` flows takes its row."""
-    cpu_s = flows[row]["cpu_s"]
-    flows[row] = flows[count - 1]
-    return float(cpu_s)
+def join(
+    flows: Flows,
+    ahead: Flows,
+    count: int,
+    times: Floats,
+    conditions: Floats,
+    paths: Floats,
+    cores: Floats,
+    usable: Floats,
+    before: float,
+    now: float,
+) -> tuple[float, int]:
+    """Move ``count`` flows from ``before`` to ``now``, let the row after them join, and see who ends first.
+
+    Returns:
+        As `advance`, of the copies that are left in ``ahead`` at that end.
+    """
+    if count > 0 and now > before:
+        advance(flows, count, times, conditions, paths, cores, usable, before, now)
+    return _foresee(flows, ahead, count + 1, times, conditions, paths, cores, usable, now)
 
 
 @njit
-def tally(flows: Flows, count: int, path: int) -> tuple[int, float, float, float, float, float]:
-    """The six entries of `sim.network.Tally`."""
-    running, streams, wire_bytes, core_s, cores, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+def leave(
+    flows: Flows,
+    ahead: Flows,
+    count: int,
+    row: int,
+    times: Floats,
+    conditions: Floats,
+    paths: Floats,
+    cores: Floats,
+    usable: Floats,
+    now: float,
+) -> tuple[float, float, int]:
+    """Take a flow out, the last of ``count`` takes its row, and see who of the others ends first.
+
+    Returns:
+        Core-seconds that the flow has used, and as `join`; inf and -1 when no other is left.
+    """
+    cpu_s = flows[row]["cpu_s"]
+    flows[row] = flows[count - 1]
+    if count == 1:
+        return float(cpu_s), np.inf, -1
+    end_s, ended = _foresee(flows, ahead, count - 1, times, conditions, paths, cores, usable, now)
+    return float(cpu_s), end_s, ended
+
+
+@njit
+def tally(
+    flows: Flows,
+    count: int,
+    path: int,
+    times: Floats,
+    conditions: Floats,
+    paths: Floats,
+    cores: Floats,
+    usable: Floats,
+    before: float,
+    now: float,
+) -> tuple[int, float, float, float, float, float]:
+    """Move ``count`` flows from ``before`` to ``now``; the six entries of `sim.network.Tally`."""
+    if count > 0 and now > before:
+        advance(flows, count, times, conditions, paths, cores, usable, before, now)
+    running, streams, wire_bytes, core_s, busy, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(count):
         flow = flows[i]
         if flow["path"] == path:
@@ -237,6 +290,6 @@ def tally(flows: Flows, count: int, path: int) -> tuple[int, float, float, float
             streams += flow["streams"]
             wire_bytes += flow["remaining"] / flow["ratio"]
         core_s += flow["remaining"] / flow["encode"]
-        cores += flow["rate"] / flow["encode"]
+        busy += flow["rate"] / flow["encode"]
         cpu_s += flow["cpu_s"]
-    return running, streams, wire_bytes, core_s, cores, cpu_s
+    return running, streams, wire_bytes, core_s, busy, cpu_s

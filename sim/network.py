@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, Floats, advance, foresee, take_out, tally
+from sim.fluid import FLOW, Floats, join, leave, tally
 
 _FIRST_SLOTS = 32
 
@@ -72,48 +72,39 @@ class Network:
 
     def carry(self, flow: Flow) -> simpy.Event:
         """Put a transfer on its path; the event gives the core-seconds used when all is decoded."""
-        self._settle()
-        count = len(self._done)
+        now, count = self._clock.now, len(self._done)
         if count == len(self._flows):
             self._flows = np.concatenate([self._flows, np.zeros_like(self._flows)])
             self._ahead = np.zeros_like(self._flows)
         self._flows[count] = (*flow, 0.0, 0.0, 0.0, False)
         done = self._clock.event()
         self._done.append(done)
-        self._look_ahead()
+        self._wake(*join(self._flows, self._ahead, count, *self._world, self._time, now))
+        self._time = now
         return done
 
     def tally(self, path: int) -> Tally:
         """Count what is in flight now."""
-        self._settle()
+        now = self._clock.now
+        if now > self._time:
+            self._tallies.clear()
         known = self._tallies.get(path)
         if known is None:
-            known = self._tallies[path] = Tally._make(tally(self._flows, len(self._done), path))
+            counts = tally(self._flows, len(self._done), path, *self._world, self._time, now)
+            known = self._tallies[path] = Tally._make(counts)
+            self._time = now
         return known
 
     def cpu_s(self) -> float:
         """Core-seconds used since the start, both ends."""
         return self._spent_cpu_s + self.tally(0).cpu_s
 
-    def _settle(self) -> None:
-        """Bring the flows up to now; no flow ends before now, for its end would have woken us."""
-        now = self._clock.now
-        if now > self._time:
-            if self._done:
-                advance(self._flows, len(self._done), *self._world, self._time, now)
-                self._tallies.clear()
-            self._time = now
-
-    def _look_ahead(self) -> None:
-        """Find out who ends next if nothing changes, and be woken then."""
-        self._version += 1
-        self._tallies.clear()
-        count = len(self._done)
-        if not count:
-            return
-        end_s, ended = foresee(self._flows, self._ahead, count, *self._world, self._time)
+    def _wake(self, end_s: float, ended: int) -> None:
+        """Be woken when the first ends if nothing changes; what we were to be woken for before is void."""
         if ended < 0:
             raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
+        self._version += 1
+        self._tallies.clear()
         wake = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now), (self._version, end_s, ended))
         wake.callbacks.append(self._end)
 
@@ -121,13 +112,16 @@ class Network:
         woken_for: Any = wake.value
         version, end_s, ended = woken_for
         if version != self._version:
-            return  # something changed since; a later look ahead has taken its place
+            return  # something changed since; a later wake has taken its place
         self._flows, self._ahead = self._ahead, self._flows
         self._time = max(end_s, self._clock.now)
-        cpu_s = take_out(self._flows, len(self._done), ended)
+        count = len(self._done)
+        cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, *self._world, self._time)
         self._spent_cpu_s += cpu_s
         done = self._done[ended]
         self._done[ended] = self._done[-1]
         self._done.pop()
-        self._look_ahead()
+        if self._done:
+            self._wake(next_s, next_ended)
+        self._tallies.clear()
         done.succeed(cpu_s)

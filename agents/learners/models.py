@@ -1,5 +1,6 @@
 """Stable-Baselines3 models from our settings, and from their files."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def load_model(kind: str, path: Path) -> PPO | DQN:
     """
     algorithm: type[PPO] | type[DQN] = PPO if kind == "ppo" else DQN
     try:
-        return algorithm.load(path, device="cpu")
+        with warnings.catch_warnings():  # it takes its own n-step buffer, when loaded, for a foreign one
+            warnings.filterwarnings("ignore", message="`n_steps=")
+            return algorithm.load(path, device="cpu")
     except Exception as error:  # Stable-Baselines3 lets zipfile's, pickle's and torch's errors through
         expected = f"expected a saved {kind.upper()} model"
         raise InputError(

@@ -90,13 +90,14 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take an action; the reward is relative to the reference run."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        _, times, accrued = self._reference
+        episode, times, accrued = self._reference
         world = self._world_env.world
         assert world is not None
         passed = float(accrued[-1] if terminated else np.interp(world.clock.now, times, accrued))
         saved = passed - self._passed + float(reward)
         self._passed = passed
-        return observation, saved * self._unit * len(times) / float(accrued[-1]), terminated, truncated, info
+        mean = float(accrued[-1]) / len(episode)
+        return observation, saved / mean * self._unit, terminated, truncated, info
 
 
 def training_envs(

@@ -1,0 +1,104 @@
+"""The environment of the learners: its rewards against the costs of whole episodes, and its chance."""
+
+import numpy as np
+import pytest
+
+from agents.heuristics import Fixed
+from agents.learners.training_env import PoolEnv, training_envs, training_episode
+from agents.play import play
+from envs.compression import Compression
+from sim.codecs import parse_codec
+from sim.episode import draw_episode
+from sim.scenarios import Scenario
+
+UNIT = 0.05
+NAMES = ("none", "zstd", "hde", "amst")
+
+
+@pytest.fixture(scope="module")
+def crowded() -> list:
+    """Episodes of scenarios where transfers meet, in which costs hang on what others were given."""
+    codecs = [parse_codec(name) for name in NAMES]
+    scenarios = [Compression(name).scenarios[0].with_(requests=24) for name in ("datacenter", "internet")]
+    return [training_episode(draw_episode(one, seed), codecs) for one in scenarios for seed in range(3)]
+
+
+def environment(pool) -> PoolEnv:
+    return PoolEnv(Compression([one.episode.scenario for one in pool], NAMES), pool, UNIT)
+
+
+def test_rewards_of_an_episode_sum_to_the_share_saved_of_the_reference_times_decisions_and_unit(crowded):
+    env, rng = environment(crowded), np.random.default_rng(1)
+    for seed in range(8):
+        env.reset(seed=seed)
+        rewards, info, over = [], {}, False
+        while not over:
+            _, reward, over, truncated, info = env.step(int(rng.integers(4)))
+            assert not truncated
+            rewards.append(reward)
+        seeds = {one.episode.seed: one for one in crowded if one.episode.scenario.name == info["scenario"]}
+        reference = seeds[info["episode_seed"]].accrued[-1]
+        share = (reference - info["cost_s"]) / reference
+        assert sum(rewards) == pytest.approx(share * 24 * UNIT, rel=1e-9, abs=1e-12)
+
+
+def test_whoever_plays_the_reference_saves_nothing_at_any_step(crowded):
+    env = environment(crowded[:1])
+    codecs = [parse_codec(name) for name in NAMES]
+    costs = [play(crowded[0].episode, Fixed(name, n), codecs).cost for n, name in enumerate(NAMES)]
+    env.reset(seed=0)
+    rewards = [env.step(int(np.argmin(costs)))[1] for _ in range(24)]
+    np.testing.assert_allclose(rewards, 0.0, atol=1e-9)
+
+
+def test_the_reference_is_the_cheapest_constant_and_its_cost_only_grows(crowded):
+    codecs = [parse_codec(name) for name in NAMES]
+    for one in crowded:
+        costs = [play(one.episode, Fixed(name, n), codecs).cost for n, name in enumerate(NAMES)]
+        assert one.accrued[-1] == pytest.approx(min(costs), rel=1e-12)
+        assert len(one.times) == len(one.accrued) == 24 + 1
+        assert np.all(np.diff(one.times) >= 0)
+        assert np.all(np.diff(one.accrued) >= 0)
+
+
+def _met(env: PoolEnv, seed: int, count: int) -> list[tuple[str, int]]:
+    """Scenario and seed of the episodes that come after a seeded reset."""
+    met = []
+    for number in range(count):
+        env.reset(seed=seed if number == 0 else None)
+        world = env.unwrapped.world
+        met.append((world.episode.scenario.name, world.episode.seed))
+    return met
+
+
+def test_the_same_seed_brings_the_same_episodes_and_another_seed_others(crowded):
+    first, second = environment(crowded), environment(crowded)
+    assert _met(first, 5, 20) == _met(second, 5, 20) == _met(first, 5, 20)
+    assert _met(first, 5, 20) != _met(first, 6, 20)
+
+
+def test_every_episode_of_the_pool_comes_about_equally_often(crowded):
+    met = _met(environment(crowded), 3, 600)
+    counts = [met.count(key) for key in set(met)]
+    assert len(counts) == len(crowded)
+    # 600 draws, 6 episodes: 100 each, standard deviation sqrt(600 * 1/6 * 5/6) = 9.1
+    assert max(abs(count - 100) for count in counts) < 4 * 9.1
+
+
+def test_environments_side_by_side_have_dice_of_their_own(pool, three_codecs):
+    envs = training_envs(pool, three_codecs, 4, UNIT)
+    envs.seed(11)
+    first = envs.reset()
+    envs.seed(11)
+    np.testing.assert_array_equal(first, envs.reset())
+    assert len(np.unique(first, axis=0)) == 4
+
+
+def test_the_observation_of_a_learner_is_that_of_the_bare_environment(
+    two_paths: Scenario, pool, three_codecs
+):
+    envs = training_envs(pool[:1], three_codecs, 1, UNIT)
+    bare = Compression(two_paths, [codec.name for codec in three_codecs])
+    seen, _ = bare.reset(options={"episode": pool[0].episode})
+    np.testing.assert_array_equal(envs.reset()[0], seen)
+    np.testing.assert_array_equal(envs.step(np.array([1]))[0][0], bare.step(1)[0])
