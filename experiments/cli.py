@@ -44,10 +44,11 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
+    settings = load(config, ExperimentConfig, overrides or [])
+
     from experiments.headline import headline_renderables, headline_table
     from experiments.pipeline import check, run_experiment
 
-    settings = load(config, ExperimentConfig, overrides or [])
     check(settings, str(config))
     finished = run_experiment(settings, results, console)
     console.print()
@@ -63,11 +64,12 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 @app.command()
 def train(config: Config, overrides: Overrides = None, results: Root = Path("results")) -> None:
     """Train the selectors and learners of an experiment, and stop there; `run` goes on from it."""
+    settings = load(config, ExperimentConfig, overrides or [])
+
     from experiments.pipeline import check, train_stages
     from experiments.run_folder import RunFolder
     from experiments.work import Crew
 
-    settings = load(config, ExperimentConfig, overrides or [])
     check(settings, str(config))
     with RunFolder.create(settings, results) as folder, Crew(settings.workers, console) as crew:
         train_stages(folder, settings, crew)

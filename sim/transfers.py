@@ -88,15 +88,15 @@ class Stages:
         ratio, encode, decode, cpu_per_byte = self._plain[codec][request]
         parallel = float(self._codecs[codec].streams)
         return Stage(
-            ratio=ratio,
-            encode=encode,
-            decode=decode,
-            cores_max=parallel,
-            streams=parallel,
-            cpu_per_byte=cpu_per_byte,
-            setup_cpu_s=2 * STREAM_CPU_S * parallel,
-            is_delta=False,
-            is_baseline=self._codecs[codec].keeps_baseline,
+            ratio,
+            encode,
+            decode,
+            parallel,
+            parallel,
+            cpu_per_byte,
+            2 * STREAM_CPU_S * parallel,
+            False,
+            self._codecs[codec].keeps_baseline,
         )
 
     def delta(self, request: int, codec: int, age_s: float) -> Stage:
