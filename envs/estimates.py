@@ -7,12 +7,12 @@ in place of the payload, averages in place of this transfer's ratio. So they are
 from typing import Final, NamedTuple
 
 from sim.codecs import (
+    FITTED,
+    INDEX_RATE,
     STACK_CPU_S_PER_BYTE,
-    decode_rate,
+    coder_rate,
     delta_decode_rate,
     delta_encode_rate,
-    encode_rate,
-    full_baseline_encode_rate,
 )
 from sim.decisions import CodecQuestion
 from sim.jit import njit
@@ -21,6 +21,11 @@ from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
 _SAMPLE_EXPONENT: Final = 1.3
 """From the ratio of a scattered sample to that of the payload: samples miss what repeats (measured)."""
 _AMST_STREAMS: Final = 8.0
+_ENCODE: Final = FITTED.encode["zstd3"]
+_DECODE: Final = FITTED.decode["zstd3"]
+_coder_rate = njit(coder_rate)
+_delta_encode_rate = njit(delta_encode_rate)
+_delta_decode_rate = njit(delta_decode_rate)
 
 
 class Estimates(NamedTuple):
@@ -43,19 +48,18 @@ def _seconds(
 @njit
 def _alone(
     size: float,
+    ratio: float,
+    delta: tuple[float, float],
     bandwidth: float,
     capacity: float,
     rtt_s: float,
     loss: float,
     window_bytes: float,
-    zstd_ratio: float,
-    zstd_encode: float,
-    zstd_decode: float,
-    hde_ratio: float,
-    hde_encode: float,
-    hde_decode: float,
 ) -> tuple[float, float, float, float]:
-    """Seconds raw, with zstd, with HDE and with AMST, in one call: every decision waits for it."""
+    """Seconds raw, with zstd, with HDE and with AMST, in one call: every decision waits for it.
+
+    ``delta`` is the ratio of a delta and the share of blocks it sends; a ratio of 0 when none can be sent.
+    """
     bandwidth = max(bandwidth, 1.0)
     others = max(0.0, capacity / bandwidth - 1.0)
     whole = bandwidth * (1.0 + others) * GOODPUT_SHARE
@@ -63,22 +67,22 @@ def _alone(
     single = min(whole / (1.0 + others), ceiling)
     many = min(whole * _AMST_STREAMS / (_AMST_STREAMS + others), _AMST_STREAMS * ceiling)
     raw = 1.0 / STACK_CPU_S_PER_BYTE
+    encode, decode = _coder_rate(_ENCODE, ratio, size), _coder_rate(_DECODE, ratio, size)
+    if delta[0] > 0.0:
+        hde_ratio, hde_coder = delta[0], min(_delta_encode_rate(delta[1]), _delta_decode_rate(delta[1]))
+    else:
+        hde_ratio, hde_coder = ratio, min(1.0 / (1.0 / encode + 1.0 / INDEX_RATE), decode)
     return (
         _seconds(size, 1.0, single, rtt_s, window_bytes, 1.0, raw),
-        _seconds(size, zstd_ratio, single, rtt_s, window_bytes, 1.0, min(zstd_encode, zstd_decode)),
-        _seconds(size, hde_ratio, single, rtt_s, window_bytes, 1.0, min(hde_encode, hde_decode)),
+        _seconds(size, ratio, single, rtt_s, window_bytes, 1.0, min(encode, decode)),
+        _seconds(size, hde_ratio, single, rtt_s, window_bytes, 1.0, hde_coder),
         _seconds(size, 1.0, many, rtt_s, window_bytes, _AMST_STREAMS, _AMST_STREAMS * raw),
     )
 
 
 def estimate(question: CodecQuestion) -> Estimates:
     """Estimates from what a question carries."""
-    size, ratio = question.size_bytes, max(question.sample_ratio, 1.0) ** _SAMPLE_EXPONENT
-    zstd = ratio, encode_rate(ratio, "zstd3", size), decode_rate(ratio, "zstd3", size)
-    if question.has_baseline:
-        changed = question.changed
-        hde = max(question.delta_ratio, 1.0), delta_encode_rate(changed), delta_decode_rate(changed)
-    else:
-        hde = ratio, full_baseline_encode_rate(ratio, size), zstd[2]
+    ratio = max(question.sample_ratio, 1.0) ** _SAMPLE_EXPONENT
+    delta = (max(question.delta_ratio, 1.0), question.changed) if question.has_baseline else (0.0, 1.0)
     path = question.bandwidth, question.capacity, question.rtt_s, question.loss, question.window_bytes
-    return Estimates._make(_alone(size, *path, *zstd, *hde))
+    return Estimates._make(_alone(question.size_bytes, ratio, delta, *path))

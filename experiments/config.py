@@ -1,7 +1,7 @@
 """The config of an experiment: the question, the episodes, the policies that answer, and how they learn."""
 
 from collections.abc import Collection
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,18 +92,26 @@ class TreesConfig(Settings):
 
 
 class NetworkConfig(Settings):
-    """The network part of the supervised ensemble."""
+    """The network part of the supervised ensemble; the defaults are DWCP's published ones."""
 
     layers: tuple[int, ...] = Field(default=(128, 64, 32), min_length=1)
     """Widths of the hidden layers."""
-    epochs: int = Field(default=30, ge=1)
-    """Passes over the labels."""
-    batch: int = Field(default=256, ge=1)
+    epochs: int = Field(default=100, ge=1)
+    """Passes over the labels, at most: training stops when other episodes no longer gain."""
+    batch: int = Field(default=64, ge=2)
     """Rows in one gradient step."""
     rate: float = Field(default=1e-3, gt=0, lt=1)
     """Learning rate of Adam."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the hidden units left out in a training step."""
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.3, 0.3, 0.2)
+    """Share of the units of each hidden layer left out in a training step."""
+
+    @model_validator(mode="after")
+    def _a_dropout_for_each_layer(self) -> Self:
+        if len(self.dropout) != len(self.layers):
+            raise ValueError(
+                f"dropout needs one share for each of the {len(self.layers)} layers, got {len(self.dropout)}"
+            )
+        return self
 
 
 class SupervisedConfig(Settings):
@@ -115,8 +123,6 @@ class SupervisedConfig(Settings):
     """The trees of the ensemble."""
     network: NetworkConfig = NetworkConfig()
     """The network of the ensemble."""
-    weight: float = Field(default=0.7, ge=0, le=1)
-    """Weight of the trees in the ensemble; the network has the rest."""
 
 
 class ExportConfig(Settings):
@@ -151,10 +157,8 @@ class ExperimentConfig(Settings):
     """The supervised ensemble, for the policies that need it."""
     learners: tuple[Learner, ...] = ()
     """Reinforcement learners, each `kind: ppo` or `kind: dqn` with its own settings."""
-    checkpoint_every: int = Field(default=50_000, ge=1)
-    """Steps between two checkpoints of a learner."""
-    evaluate_every: int = Field(default=20_000, ge=1)
-    """Steps between two evaluations of a learner on the validation episodes."""
+    evaluate_every: int = Field(default=50_000, ge=1)
+    """Steps between two looks of a learner at the validation episodes; a checkpoint is written there, too."""
     workers: int | None = Field(default=None, ge=1)
     """Processes at work at once; null takes one a core. Results do not depend on it."""
     export: ExportConfig = ExportConfig()

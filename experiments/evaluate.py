@@ -146,7 +146,7 @@ def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
         world = play(episodes.draw(place), policy, episodes.codecs, watch=seen)
         key = {"policy": part.policy, "kind": kind, "training_seed": part.seed, "scenario": place.scenario}
         key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
-        rows.append(key | episode_row(world) | {"agreement": seen.agreement, "act_us": np.nan})
+        rows.append(key | episode_row(world) | {"agreement": seen.agreement})
         if place.split == "test":
             own: dict[str, Any] = {name: key[name] for name in _DECISION_KEY}
             decisions.append(seen.table(names).assign(**own))
@@ -209,4 +209,4 @@ def _search(task: _Search) -> dict[str, Any]:
     world = play(episode, Sequel(BEST_FOUND, answers), codecs, watch=seen)
     key = {"policy": BEST_FOUND, "kind": "search", "training_seed": -1, "scenario": place.scenario}
     key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
-    return key | episode_row(world) | {"agreement": seen.agreement, "act_us": np.nan}
+    return key | episode_row(world) | {"agreement": seen.agreement}

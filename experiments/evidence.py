@@ -20,7 +20,7 @@ METRICS: Final = {
     "cpu_s": "s", "late_s": "s", "completion_mean_s": "s",
     "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
     "missed_share": "share", "wire_bytes": "bytes", "raw_bytes": "bytes", "makespan_s": "s",
-    "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share", "act_us": "us",
+    "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share",
 }  # fmt: skip
 """Figures of an episode, and their units."""
 DECISION_COLUMNS: Final = (

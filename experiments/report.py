@@ -79,7 +79,7 @@ def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Ext
         _figures(folder, figures, extras.timeline),
         cost_parts(summary, kind),
         imitation(summary),
-        speed(summary, extras.models),
+        speed(extras.models),
         setup(evidence, extras.versions, extras.config),
         ["## Limits", "", *(f"* {limit}" for limit in LIMITS)],
     )

@@ -152,26 +152,16 @@ def imitation(summary: Summary) -> list[str]:
     ]  # fmt: skip
 
 
-def speed(summary: Summary, models: Sequence[Model]) -> list[str]:
-    """How long a policy takes to decide, and how large its exported file is."""
-    rows = pd.DataFrame(summary["rows"])
-    own = rows[(rows["metric"] == "act_us") & (rows["split"] == "test")]
-    lines = []
-    if len(own):
-        act = own.groupby("policy", sort=False)["value"].median()
-        table = [[str(policy), f"{value:,.0f}"] for policy, value in act.items()]
-        lines += [
-            "Of the Python policy, median over scenarios; it depends on the machine:", "",
-            *_table(["policy", "µs a decision"], table), "",
-        ]  # fmt: skip
-    if models:
-        table = [
-            [m.policy, f"{m.size_bytes / 1e6:.2f}", f"{1e6 * m.p50_s:,.0f}", f"{1e6 * m.p99_s:,.0f}"]
-            for m in models
-        ]
-        lines += ["Of the exported policy, one thread:", ""]
-        lines += [*_table(["policy", "file, MB", "p50, µs", "p99, µs"], table), ""]
-    return ["## How long a decision takes", "", *lines[:-1]] if lines else []
+def speed(models: Sequence[Model]) -> list[str]:
+    """How long an exported policy takes to decide, and how large its file is."""
+    table = [
+        [m.policy, f"{m.size_bytes / 1e6:.2f}", f"{1e6 * m.p50_s:,.0f}", f"{1e6 * m.p99_s:,.0f}"]
+        for m in models
+    ]
+    if not table:
+        return []
+    lines = ["## How long a decision takes", "", "Of the exported policy, one thread:", ""]
+    return [*lines, *_table(["policy", "file, MB", "p50, µs", "p99, µs"], table)]
 
 
 def setup(evidence: Evidence, versions: Mapping[str, str], config: str) -> list[str]:

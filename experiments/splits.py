@@ -49,7 +49,9 @@ class Episodes:
         if len(self.scenarios) < len(trained) + len(held_out):
             names = sorted(scenario.name for scenario in (*trained, *held_out))
             twice = next(name for name, after in zip(names, names[1:], strict=False) if name == after)
-            problem = f"two of the scenarios bear the name '{twice}'; write another name into one of the files"
+            problem = (
+                f"two of the scenarios bear the name '{twice}'; write another name into one of the files"
+            )
             raise InputError("environment.scenarios", "", problem)
         self._held_out = frozenset(scenario.name for scenario in held_out)
         self._counts: dict[Split, int] = {

@@ -29,7 +29,7 @@ EVENT_FILE: Final = "events.out.tfevents.0000000000.dwcp-gym"
 CLOCK_START: Final = 946684800.0
 """2000-01-01T00:00Z, in seconds: event times count steps from here and do not say when a run was made."""
 SPLIT_GROUPS: Final = {"validation": "eval", "test": "test", "held-out": "held-out"}
-CURVE_TAGS: Final = {"validation_cost": "eval/cost_relative", "train_return": "train/return"}
+CURVE_TAGS: Final = {"validation_cost": "eval/cost_relative", "train_reward": "train/reward"}
 HPARAM_METRICS: Final = (
     "test/cost_relative",
     "test/regret_to_oracle",

@@ -256,7 +256,7 @@ def _selectors(
     settings = config.supervised
     trees = TreesConfig(settings.xgb.trees, settings.xgb.depth, settings.xgb.rate, settings.xgb.subsample)
     network = NetworkConfig(
-        layers=tuple(Layer(width, settings.network.dropout) for width in settings.network.layers),
+        layers=tuple(map(Layer, settings.network.layers, settings.network.dropout)),
         epochs=settings.network.epochs,
         batch=settings.network.batch,
         rate=settings.network.rate,

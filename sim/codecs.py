@@ -56,6 +56,8 @@ class Codec:
     def __post_init__(self) -> None:
         if self.level not in (0, *ZSTD_LEVELS):
             raise ValueError(f"codec {self.name}: level must be 0 or one of {ZSTD_LEVELS}, got {self.level}")
+        if self.keeps_baseline and self.level != 3:
+            raise ValueError(f"codec {self.name}: deltas were measured at level 3 only, got {self.level}")
         if not 1 <= self.streams <= MAX_STREAMS:
             raise ValueError(f"codec {self.name}: streams must be in [1, {MAX_STREAMS}], got {self.streams}")
 
@@ -143,12 +145,12 @@ def encode_rate(ratio3: Number, method: str, size_bytes: Number) -> Number:
     >>> round(encode_rate(4.0, "zstd3", 16 * MIB) / 1e6), round(encode_rate(1.0, "zstd3", 16 * MIB) / 1e6)
     (316, 1976)
     """
-    return _memcpy(ratio3) if method == "none" else _rate(FITTED.encode[method], ratio3, size_bytes)
+    return _memcpy(ratio3) if method == "none" else coder_rate(FITTED.encode[method], ratio3, size_bytes)
 
 
 def decode_rate(ratio3: Number, method: str, size_bytes: Number) -> Number:
     """Raw bytes per core-second of decompressing; ``method`` as in `Codec.method`."""
-    return _memcpy(ratio3) if method == "none" else _rate(FITTED.decode[method], ratio3, size_bytes)
+    return _memcpy(ratio3) if method == "none" else coder_rate(FITTED.decode[method], ratio3, size_bytes)
 
 
 def full_baseline_encode_rate(ratio3: Number, size_bytes: Number) -> Number:
@@ -236,7 +238,8 @@ def _ratio(law: RatioLaw, ratio3: Number) -> Number:
     return ratio
 
 
-def _rate(law: RateLaw, ratio3: Number, size_bytes: Number) -> Number:
+def coder_rate(law: RateLaw, ratio3: Number, size_bytes: Number) -> Number:
+    """Raw bytes per core-second by a fitted law."""
     lift = law.lift * math.e ** ((1 - ratio3) / law.reach)
     size_effect = law.cache / (1 + size_bytes / (4 * MIB)) - law.call / (1 + size_bytes / (64 * KIB))
     rate: Number = law.scale * ratio3**law.exponent * math.e ** (lift + size_effect)

@@ -151,7 +151,7 @@ def complete_episode(
             trace = _excerpt(traces[int(rng.integers(len(traces)))], duration_s, rng)
         else:
             trace = generate(spec.model, duration_s, rng, start_hour)
-        links.append(overlay(trace, faults) if number == 0 else trace)
+        links.append(overlay(trace, faults))
     load = _background(scenario, duration_s, stream(seed, "load"))
     conditions = _on_one_grid(links, load, scenario, faults)
     nominal = np.array([link.mean_capacity(duration_s) for link in links])

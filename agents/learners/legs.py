@@ -175,7 +175,7 @@ def _row(model: PPO | DQN, cost: float, rewards: Sequence[float]) -> dict[str, f
     row = {
         "step": float(model.num_timesteps),
         "validation_cost": cost,
-        "train_return": float(np.mean(rewards)),
+        "train_reward": float(np.mean(rewards)),
     }
     return row | logged
 

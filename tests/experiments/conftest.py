@@ -1,6 +1,13 @@
-"""A small run whose every figure can be worked out by hand: cost is a base of the episode times a factor."""
+"""A run whose figures can be worked out by hand, and a true one: the least that has every stage, run once."""
 
+import fcntl
 import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -34,7 +41,8 @@ def _row(policy: str, seed: int, scenario: str, split: str, episode: int, factor
     row.update(
         episode=episode, decisions=4, cost_s=cost, completion_cost_s=0.75 * cost, cpu_cost_s=0.25 * cost
     )
-    row.update(act_us=float("nan") if policy == "best_found" else 20.0)
+    if policy == "best_found":
+        row.update(agreement=float("nan"))
     return row
 
 
@@ -58,6 +66,88 @@ def evidence() -> Evidence:
             for seed, extra in SPREAD.items()
             for step in (0, 100)
         ],
-        columns=["policy", "training_seed", "step", "validation_cost", "train_return"],
+        columns=["policy", "training_seed", "step", "validation_cost", "train_reward"],
     )
     return Evidence(pd.DataFrame(rows), decisions, curves)
+
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+name: tiny
+title: Does a run hold together?
+seed: 3
+environment: {scenarios: [metro], held_out: [lossy], requests: 16}
+evaluation:
+  train_episodes: 4
+  validation_episodes: 2
+  test_episodes: 3
+  search_episodes: 1
+  search_passes: 1
+  resamples: 100
+  baselines: [best_static, one_step_oracle]
+policies: [none, zstd, hde, amst, estimate, ensemble, nn19, one_step_oracle]
+supervised: {episodes_per_scenario: 4, xgb: {trees: 5, depth: 3}, network: {layers: [8], epochs: 2}}
+learners:
+  - {kind: ppo, seeds: 2, steps: 2048, envs: 8, rollout: 32, batch: 64, epochs: 2, layers: [16]}
+  - {kind: dqn, seeds: 1, steps: 2048, envs: 8, buffer: 2000, batch: 32, learning_starts: 200, n_step: 3,
+     layers: [16]}
+evaluate_every: 512
+export: {parity_rows: 200}
+"""
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_command(*words: object) -> "subprocess.CompletedProcess[str]":
+    """``python -m experiments`` with these words, in a process of its own."""
+    command = [sys.executable, "-m", "experiments", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def dwcp_gym() -> Command:
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fills a folder by a name once, also where several test processes ask for it at the same time."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+
+    def fill(name: str, make: Callable[[Path], object]) -> Path:
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name).exists():
+                fresh = shared / f"{name}.fresh"
+                fresh.mkdir()
+                make(fresh)
+                fresh.rename(shared / name)
+        return shared / name
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def tiny_config(once) -> Path:
+    """Config of the least run that has every stage."""
+    return once("tiny-config", lambda folder: (folder / "tiny.yaml").write_text(TINY)) / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def finished(once, tiny_config: Path) -> Path:
+    """Results folder of the tiny run, made by two workers; ``tiny/latest`` in it is the run."""
+
+    def make(folder: Path) -> None:
+        done = run_command("run", tiny_config, "workers=2", "--results", folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        (folder / "printed.txt").write_text(done.stdout)
+
+    return once("finished", make)
+
+
+@pytest.fixture
+def finished_run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny run's folder, to spoil."""
+    source = (finished / "tiny" / "latest").resolve()
+    return Path(shutil.copytree(source, tmp_path / "results" / "tiny" / source.name))

@@ -53,7 +53,7 @@ def test_config_is_read_with_defaults_and_seeds_counted_from_0(good):
     assert (ppo.kind, ppo.name, ppo.seeds) == ("ppo", "ppo", (0, 1, 2))
     assert (dqn.kind, dqn.name, dqn.seeds, dqn.rate) == ("dqn", "slow_dqn", (7,), 0.0003)
     assert config.environment.codecs == ("none", "zstd", "hde", "amst")
-    assert (config.supervised.xgb.trees, config.supervised.weight) == (200, 0.7)
+    assert config.supervised.xgb.trees == 200
 
 
 def test_overrides_name_items_by_number_name_or_kind_and_the_last_one_wins(good):

@@ -49,7 +49,7 @@ def test_there_is_one_run_for_each_policy_and_training_seed(runs):
 def test_a_learner_and_a_rule_overlay_on_the_same_tag(runs):
     assert points(runs / "ppo/seed0", "eval/cost_relative") == [(0, 0.8), (100, 0.7)]
     assert points(runs / "one_step_oracle", "eval/cost_relative") == [(0, 0.9), (100, 0.9)]
-    assert points(runs / "ppo/seed1", "train/return") == [(0, -1.0), (100, -1.0)]
+    assert points(runs / "ppo/seed1", "train/reward") == [(0, -1.0), (100, -1.0)]
 
 
 def test_final_figures_bear_the_same_tags_for_every_policy(runs):
