@@ -16,10 +16,11 @@ from sim.codecs import (
 )
 from sim.decisions import CodecQuestion
 from sim.jit import njit
+from sim.payloads import CLASS_NAMES
 from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
 
-_SAMPLE_EXPONENT: Final = 1.3
-"""From the ratio of a scattered sample to that of the payload: samples miss what repeats (measured)."""
+_RATIO_EXPONENTS: Final = tuple(1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES)
+"""From the ratio of a scattered sample to that of the payload, by class (measured): samples miss repeats."""
 _AMST_STREAMS: Final = 8.0
 _ENCODE: Final = FITTED.encode["zstd3"]
 _DECODE: Final = FITTED.decode["zstd3"]
@@ -82,7 +83,7 @@ def _alone(
 
 def estimate(question: CodecQuestion) -> Estimates:
     """Estimates from what a question carries."""
-    ratio = max(question.sample_ratio, 1.0) ** _SAMPLE_EXPONENT
+    ratio = max(question.sample_ratio, 1.0) ** _RATIO_EXPONENTS[question.kind]
     delta = (max(question.delta_ratio, 1.0), question.changed) if question.has_baseline else (0.0, 1.0)
     path = question.bandwidth, question.capacity, question.rtt_s, question.loss, question.window_bytes
     return Estimates._make(_alone(question.size_bytes, ratio, delta, *path))

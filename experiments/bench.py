@@ -18,7 +18,7 @@ SCENARIOS: Final = ("wan", "hybrid", "flash-crowd", "lossy")
 """The default scenario first."""
 ALWAYS: Final = 1
 """The action of the row with a sensible policy: always zstd; random answers crowd the path."""
-_BLOCK_S: Final = 0.02
+_BLOCK_S: Final = 0.1
 """CPU seconds of one block; blocks of both environments take turns, so that both see the same machine."""
 _LIBRARIES: Final = ("gymnasium", "numpy", "numba", "simpy", "stable-baselines3", "torch")
 

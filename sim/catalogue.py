@@ -236,7 +236,7 @@ UNCOUPLED: Final = Scenario(
             share=0.25,
             window_bytes=16 * MB,
         ),
-        PathSpec(LinkModel(2 * GBIT, rtt_s=5 * MS), name="metro", link_type="metro", share=0.25),
+        PathSpec(LinkModel(4 * GBIT, rtt_s=5 * MS), name="metro", link_type="metro", share=0.25),
         PathSpec(LinkModel(1 * GBIT, rtt_s=60 * MS), name="far", share=0.25),
         PathSpec(
             LinkModel(300 * MBIT, rtt_s=30 * MS, loss=1e-4), name="access", link_type="internet", share=0.25
@@ -244,7 +244,7 @@ UNCOUPLED: Final = Scenario(
     ),
     workload=Workload(interval_s=5 * MINUTE, one_off=1.0, size_scale=0.1, max_bytes=2e8, deadlines=0.0),
     host=Host(cores=4, background=0.0, background_sd=0.0),
-    probe=Probe(period_s=1 * MINUTE),
+    probe=Probe(period_s=1 * MINUTE, noise=0.02),
 )
 
 SCENARIOS: Final = {scenario.name: scenario for scenario in (*SITES, *PUBLISHED, UNCOUPLED)}

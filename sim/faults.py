@@ -146,6 +146,8 @@ def host_cores(cores: float, faults: Faults) -> tuple[FloatArray, FloatArray]:
     >>> [array.tolist() for array in host_cores(8, none._replace(core_cuts=np.array([[5.0, 9.0, 0.5]])))]
     [[0.0, 5.0, 9.0], [8.0, 4.0, 8.0]]
     """
+    if not len(faults.core_cuts):
+        return np.zeros(1), np.full(1, float(cores))
     edges = faults.core_cuts[:, :2].ravel()
     time_s = np.union1d([0.0], edges[edges > 0])
     return time_s, cores * _worst(faults.core_cuts, time_s, 1.0, np.minimum)

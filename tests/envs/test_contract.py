@@ -208,3 +208,18 @@ def test_registering_twice_changes_nothing():
     before = dict(gym.registry)
     register()
     assert gym.registry == before and Path(envs.__file__).parent.name == "envs"
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_episodes_that_follow_a_seeded_reset_are_always_the_same(name):
+    def seeds(env: gym.Env) -> list[int]:
+        env.reset(seed=5)
+        found = [env.unwrapped.world.episode.seed]
+        for _ in range(6):
+            env.reset()
+            found.append(env.unwrapped.world.episode.seed)
+        return found
+
+    env = make(name)
+    first = seeds(env)
+    assert seeds(env) == first == seeds(make(name)) and len(set(first)) == 7

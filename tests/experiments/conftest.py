@@ -86,7 +86,7 @@ evaluation:
   resamples: 100
   baselines: [best_static, one_step_oracle]
 policies: [none, zstd, hde, amst, estimate, ensemble, nn19, one_step_oracle]
-supervised: {episodes_per_scenario: 4, xgb: {trees: 5, depth: 3}, network: {layers: [8], epochs: 2}}
+supervised: {episodes_per_scenario: 4, xgb: {trees: 5, depth: 3}, network: {layers: [8], dropout: [0.1], epochs: 2}}
 learners:
   - {kind: ppo, seeds: 2, steps: 2048, envs: 8, rollout: 32, batch: 64, epochs: 2, layers: [16]}
   - {kind: dqn, seeds: 1, steps: 2048, envs: 8, buffer: 2000, batch: 32, learning_starts: 200, n_step: 3,

@@ -1,4 +1,4 @@
-"""Training, validation and test never share an episode: neither seed, nor scenario held out, nor link trace."""
+"""Training, validation and test never share an episode: no seed, no held-out scenario, no link trace."""
 
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def test_no_two_splits_share_a_trace(traces):
 def test_a_folder_of_four_traces_is_too_small_to_split(traces):
     for trace in sorted(traces.iterdir())[4:]:
         trace.unlink()
-    with pytest.raises(InputError, match="expected at least 5 traces to split .* got 4"):
+    with pytest.raises(InputError, match=r"expected at least 5 traces to split .* got 4"):
         Episodes(config(traces=str(traces)))
 
 

@@ -94,9 +94,9 @@ def test_one_worker_or_three_bring_the_same_results(crew):
 
 
 def test_a_worker_that_is_killed_is_one_line_with_a_way_out():
-    with Crew(1, Console(quiet=True)) as crew:
-        with pytest.raises(InputError, match="one was ended from outside.*set fewer workers") as refused:
-            crew.map("training", eval, ["__import__('os').kill(__import__('os').getpid(), 9)"])
+    ended = r"one was ended from outside.*set fewer workers"
+    with Crew(1, Console(quiet=True)) as crew, pytest.raises(InputError, match=ended) as refused:
+        crew.map("training", eval, ["__import__('os').kill(__import__('os').getpid(), 9)"])
     assert "\n" not in str(refused.value)
 
 

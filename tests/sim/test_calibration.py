@@ -14,7 +14,7 @@ from sim.calibration.fit import fit_tables, write_fitted
 from sim.calibration.laws import FITTED_FILE, load_fitted
 from sim.calibration.rates import METHODS, fit_rate, fit_ratio, rows_of, with_ratio3
 from sim.calibration.tables import FOLDER, MEASUREMENTS, STALENESS, read_table
-from sim.codecs import ZSTD_LEVELS, _rate, _ratio, delta_fraction
+from sim.codecs import ZSTD_LEVELS, _ratio, coder_rate, delta_fraction
 from sim.errors import InputError
 
 COLUMNS = "payload,cls,method,offset,size,ratio,c_MBps,d_MBps,z1sc,Hs,rep4k,zero4k,chg4k,miss4k"
@@ -46,7 +46,7 @@ def rate_errors_on_unseen_payloads(rows: pd.DataFrame, column: str) -> np.ndarra
         held_back = rows["payload"].isin(payloads[fold::4])
         unseen = rows[held_back]
         law = fit_rate(rows[~held_back], column)
-        fitted = _rate(law, array(unseen, "ratio3"), array(unseen, "size"))
+        fitted = coder_rate(law, array(unseen, "ratio3"), array(unseen, "size"))
         errors.append(np.abs(fitted / 1e6 / array(unseen, column) - 1))
     return np.concatenate(errors)
 

@@ -1,0 +1,67 @@
+"""How much there is to win: costs that stand in the right order, and a label where there is nothing."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from agents.catalogue import make_policy
+from agents.play import play
+from experiments.headroom import SEED, Headroom, headroom_table, measure_headroom, scenario_table
+from experiments.work import Crew
+from sim.catalogue import SCENARIOS
+from sim.codecs import parse_codec
+from sim.episode import draw_episode
+
+NAMES = ("none", "zstd", "hde", "amst")
+
+
+@pytest.fixture(scope="module")
+def chosen():
+    return [SCENARIOS[name].with_(requests=10) for name in ("metro", "lossy")]
+
+
+@pytest.fixture(scope="module")
+def rows(chosen):
+    with Crew(1, Console(quiet=True)) as crew:
+        return measure_headroom(chosen, 2, 1, crew)
+
+
+def _printed(table) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_costs_are_means_over_episodes_in_seconds_a_decision(rows, chosen):
+    codecs = [parse_codec(name) for name in NAMES]
+    for row, scenario in zip(rows, chosen, strict=True):
+        assert row.scenario == scenario.name
+        assert set(row.cost) == {*NAMES, "contention", "one_step_oracle"}
+        drawn = [draw_episode(scenario, SEED + number) for number in range(2)]
+        for name in ("zstd", "one_step_oracle"):
+            costs = [play(episode, make_policy(name, codecs), codecs).cost for episode in drawn]
+            assert row.cost[name] == pytest.approx(sum(costs) / 20, rel=1e-12)
+
+
+def test_the_best_static_codec_is_the_cheapest_and_the_best_found_costs_no_more(rows):
+    for row in rows:
+        assert row.best_static == min(NAMES, key=row.cost.__getitem__)
+        assert 0 < row.found <= 1
+
+
+def test_a_scenario_with_less_than_3_percent_to_win_is_labelled():
+    cost = {"none": 4.0, "zstd": 2.0, "one_step_oracle": 1.9}
+    little, much = Headroom("little", cost, "zstd", 0.975), Headroom("much", cost, "zstd", 0.8)
+    lines = _printed(headroom_table([little, much])).splitlines()
+    (of_little,) = [line for line in lines if "little" in line]
+    (of_much,) = [line for line in lines if "much" in line]
+    assert of_little.split()[1:] == ["200", "100", "95", "97.5", "nothing", "to", "learn", "here"]
+    assert of_much.split()[1:] == ["200", "100", "95", "80.0", "20", "%", "to", "win"]
+
+
+def test_the_list_of_scenarios_names_each_with_its_summary():
+    printed = _printed(scenario_table(list(SCENARIOS.values())))
+    for name, scenario in SCENARIOS.items():
+        assert name in printed
+        assert " ".join(scenario.summary.split()[:3]) in printed
