@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from sim.settings import load
 
 if TYPE_CHECKING:
     from experiments.run_folder import RunFolder
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
 
 app = typer.Typer(
     name="dwcp-gym",
@@ -196,21 +199,21 @@ def bench(
 def main() -> None:
     """Run the command line: 0 when all went well, 2 for input that cannot be used, 130 after Ctrl-C."""
     try:
-        app(prog_name="dwcp-gym", standalone_mode=False)
+        code = app(prog_name="dwcp-gym", standalone_mode=False)  # where Ctrl-C comes back as a value
     except InputError as error:
         _refuse(str(error))
     except OSError as error:
         where = error.filename or "the file system"
         _refuse(f"{where}: {error.strerror or error}; free room or name another folder")
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; the same command goes on from here")
-        sys.exit(130)
+        code = INTERRUPTED
     except Exception as error:
         if not hasattr(error, "format_message"):  # of click, which typer carries under names of its own
             raise
         _refuse(_usage(error))
+    if code == INTERRUPTED:
+        _complain("interrupted; the same command goes on from here")
+    sys.exit(code)
 
 
 def _usage(error: Exception) -> str:
@@ -221,7 +224,7 @@ def _usage(error: Exception) -> str:
     return f"{message.rstrip('.')}; see {verb} --help" if message else ""
 
 
-def _refuse(text: str) -> None:
+def _refuse(text: str) -> NoReturn:
     for line in text.splitlines():
         _complain(line)
     sys.exit(2)

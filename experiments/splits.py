@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -48,7 +49,7 @@ class Episodes:
         self.scenarios: dict[str, Scenario] = {scenario.name: scenario for scenario in (*trained, *held_out)}
         if len(self.scenarios) < len(trained) + len(held_out):
             names = sorted(scenario.name for scenario in (*trained, *held_out))
-            twice = next(name for name, after in zip(names, names[1:], strict=False) if name == after)
+            twice = next(name for name, after in pairwise(names) if name == after)
             problem = (
                 f"two of the scenarios bear the name '{twice}'; write another name into one of the files"
             )

@@ -86,7 +86,10 @@ evaluation:
   resamples: 100
   baselines: [best_static, one_step_oracle]
 policies: [none, zstd, hde, amst, estimate, ensemble, nn19, one_step_oracle]
-supervised: {episodes_per_scenario: 4, xgb: {trees: 5, depth: 3}, network: {layers: [8], dropout: [0.1], epochs: 2}}
+supervised:
+  episodes_per_scenario: 4
+  xgb: {trees: 5, depth: 3}
+  network: {layers: [8], dropout: [0.1], epochs: 2}
 learners:
   - {kind: ppo, seeds: 2, steps: 2048, envs: 8, rollout: 32, batch: 64, epochs: 2, layers: [16]}
   - {kind: dqn, seeds: 1, steps: 2048, envs: 8, buffer: 2000, batch: 32, learning_starts: 200, n_step: 3,
@@ -111,7 +114,7 @@ def dwcp_gym() -> Command:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """Fills a folder by a name once, also where several test processes ask for it at the same time."""
+    """Fills a folder by a name once, also where several test processes ask for it."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
 

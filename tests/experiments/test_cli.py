@@ -84,8 +84,11 @@ def test_an_unknown_scenario_in_a_process_of_its_own_is_one_line(dwcp_gym, tiny_
         (["run"], "Missing argument.*see dwcp-gym run --help"),
         (["compare"], "Missing argument.*see dwcp-gym compare --help"),
         (["run", "x.yaml", "--bogus"], "No such option: --bogus"),
-        (["scenarios", "--episodes", "many"], "'many' is not a valid int"),
-        (["scenarios", "--episodes", "0"], "0 is not in the range"),
+        (
+            ["scenarios", "--episodes", "many"],
+            "'--episodes': Input should be a valid integer.*see dwcp-gym scenarios --help",
+        ),
+        (["scenarios", "--episodes", "0"], "'--episodes': Input should be greater than or equal to 1"),
         (["scenarios", "--only", "wann"], "unknown scenario 'wann'; did you mean 'wan'"),
         (["scenarios", "--only", "absent.yaml"], r"absent\.yaml: cannot be read"),
     ],
@@ -103,8 +106,8 @@ def test_words_that_mean_nothing_are_refused_with_where_to_read_on(refused, word
         ("learners.pppo.steps=1", "expected an item of the list 'learners'"),
         ("steps", "expected an override as key=value"),
         ("seed=[1", "command line: seed: "),
-        ("policies=[zstdd]", "unknown name 'zstdd'; did you mean 'zstd'"),
-        ("policies=[estimatee, zstd]", "unknown name 'estimatee'; did you mean 'estimate'"),
+        ("policies=[zstdd, one_step_oracle]", "unknown name 'zstdd'; did you mean 'zstd'"),
+        ("policies=[estimatee, one_step_oracle]", "unknown name 'estimatee'; did you mean 'estimate'"),
         ("environment.codecs=[none, hdee]", "unknown name 'hdee'; did you mean 'hde'"),
         ("environment.held_out=[bogus-place]", "unknown name 'bogus-place'"),
         ("environment.traces=no-such-folder", "no-such-folder"),
@@ -170,7 +173,7 @@ def test_a_run_with_a_torn_config_is_refused(refused, finished_run, verb):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b"[]", b"{}", b'{"rows": 3}', b'{"rows": [], "paired": []}', b'{"rows": [{}]}', b"\xff", b""],
+    [b"{", b"[]", b"{}", b'{"rows": 3}', b'{"rows": [{}]}', b"\xff", b""],
 )
 def test_a_torn_summary_is_refused_with_the_verb_that_mends_it(refused, finished_run, content):
     (finished_run / "summary.json").write_bytes(content)
@@ -222,7 +225,9 @@ def test_a_run_that_was_not_trained_is_not_evaluated(refused, finished_run):
 
 def test_a_run_at_work_is_left_alone(finished_run, dwcp_gym):
     hold = "import sys, time, experiments.run_folder as f, pathlib\n"
-    hold += "f.RunFolder(pathlib.Path(sys.argv[1])).lock(); print('held', flush=True); time.sleep(60)"
+    hold += (
+        "run = f.RunFolder(pathlib.Path(sys.argv[1])); run.lock(); print('held', flush=True); time.sleep(60)"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", hold, str(finished_run)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -291,5 +296,4 @@ def test_headroom_is_measured_on_a_scenario_of_ones_own(say, tmp_path):
     words = ("--only", tmp_path / "office.yaml", "--episodes", 1, "--searched", 1, "--workers", 1)
     code, printed, complaints = say("scenarios", "--headroom", *words)
     assert (code, complaints) == (0, [])
-    assert "office" in printed
-    assert re.search("to win|nothing to learn here", printed)
+    assert re.search(r"^ ?office( +\d+){6} +[\d.]+ +\d+ % *$", printed, re.M)
