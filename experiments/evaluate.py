@@ -142,7 +142,7 @@ def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     names = [codec.name for codec in episodes.codecs]
     rows, decisions = [], []
     for place in part.places:
-        seen = _Decisions(OneStepOracle(episodes.codecs) if place.split != "validation" else None)
+        seen = _Decisions(OneStepOracle(episodes.codecs) if place.split == "test" else None)
         world = play(episodes.draw(place), policy, episodes.codecs, watch=seen)
         key = {"policy": part.policy, "kind": kind, "training_seed": part.seed, "scenario": place.scenario}
         key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
