@@ -9,6 +9,14 @@ import numpy.typing as npt
 from sim.traces import FloatArray, Trace
 from sim.units import HOUR
 
+RATES: Final = (
+    "outages_per_hour",
+    "drops_per_hour",
+    "bursts_per_hour",
+    "core_losses_per_hour",
+    "baseline_losses_per_hour",
+    "broken_share",
+)
 SHARES: Final = ("outage_capacity", "drop_capacity", "cores_left", "broken_share")
 
 
@@ -78,6 +86,11 @@ class FaultModel:
                 "fault cores_left must be above 0, got 0; use a small share for a host that stalls"
             )
 
+    @property
+    def never(self) -> bool:
+        """Whether nothing ever fails; then there is nothing to draw."""
+        return not any(getattr(self, name) for name in RATES)
+
 
 class Faults(NamedTuple):
     """Everything that fails in one episode.
@@ -104,6 +117,8 @@ def draw_faults(
     model: FaultModel, duration_s: float, datasets: int, transfers: int, rng: np.random.Generator
 ) -> Faults:
     """Draw the faults of one episode of `duration_s` seconds."""
+    if model.never:
+        return _no_faults(transfers)
     outages = _valued(model.outages_per_hour, model.outage_s, model.outage_capacity, duration_s, rng)
     drops = _valued(model.drops_per_hour, model.drop_s, model.drop_capacity, duration_s, rng)
     bursts = _valued(model.bursts_per_hour, model.burst_s, model.burst_loss, duration_s, rng)
@@ -117,6 +132,11 @@ def draw_faults(
         baseline_loss_dataset=rng.integers(max(datasets, 1), size=losses),
         break_share=np.where(rng.random(transfers) < model.broken_share, rng.random(transfers), np.nan),
     )
+
+
+def _no_faults(transfers: int) -> Faults:
+    none, no_times = np.empty((0, 3)), np.empty(0)
+    return Faults(none, none, none, no_times, np.empty(0, np.int64), np.full(transfers, np.nan))
 
 
 def overlay(trace: Trace, faults: Faults) -> Trace:

@@ -7,6 +7,7 @@ Source:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -212,15 +213,25 @@ def _log_uniform(low: Floats, high: Floats, rng: np.random.Generator) -> Floats:
 
 def _figure(name: str, kinds: Ints) -> Floats:
     """A fitted figure of each entry's class."""
-    return np.array([getattr(FITTED.classes[class_name], name) for class_name in CLASS_NAMES])[kinds]
+    return _figures(name)[kinds]
 
 
 def _of_class(name: str, kinds: Ints) -> Floats:
     """An attribute of each entry's class."""
-    return np.array([getattr(payload_class, name) for payload_class in CLASSES], dtype=np.float64)[kinds]
+    return _attributes(name)[kinds]
 
 
 def _ranges(name: str, kinds: Ints) -> tuple[Floats, Floats]:
     """Both ends of a range of each entry's class."""
-    ends = np.array([getattr(payload_class, name) for payload_class in CLASSES], dtype=np.float64)[kinds]
+    ends = _attributes(name)[kinds]
     return ends[..., 0], ends[..., 1]
+
+
+@cache  # every draw of an episode asks for each of them
+def _figures(name: str) -> Floats:
+    return np.array([getattr(FITTED.classes[class_name], name) for class_name in CLASS_NAMES])
+
+
+@cache
+def _attributes(name: str) -> Floats:
+    return np.array([getattr(payload_class, name) for payload_class in CLASSES], dtype=np.float64)

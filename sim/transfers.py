@@ -85,15 +85,15 @@ class Stages:
 
     def plain(self, request: int, codec: int) -> Stage:
         """Stage of a transfer without a baseline; for HDE it leaves one."""
-        ratio, encode, decode, cpu_per_byte = self._plain[codec][request]
+        ratio, encode, decode, cpu_per_byte = self._plain[codec]
         parallel = float(self._codecs[codec].streams)
         return Stage(
-            ratio,
-            encode,
-            decode,
+            ratio[request],
+            encode[request],
+            decode[request],
             parallel,
             parallel,
-            cpu_per_byte,
+            cpu_per_byte[request],
             2 * STREAM_CPU_S * parallel,
             False,
             self._codecs[codec].keeps_baseline,
@@ -132,7 +132,7 @@ class Stages:
         return dirty_share(age_s, self._working_set[request], self._tau_s[request])
 
 
-def _plain_rates(episode: Episode, codec: Codec) -> list[tuple[float, float, float, float]]:
+def _plain_rates(episode: Episode, codec: Codec) -> tuple[list[float], ...]:
     """Ratio, encode, decode, cpu_per_byte of all transfers without a baseline; stages are made on demand."""
     payloads = episode.payloads
     size, ratio3 = payloads.size_bytes, payloads.ratio3
@@ -152,4 +152,4 @@ def _plain_rates(episode: Episode, codec: Codec) -> list[tuple[float, float, flo
     encode_s = 1.0 / (encode * payloads.encode_noise) + stack
     decode_s = 1.0 / (decode_rate(ratio3, method, size) * payloads.decode_noise) + stack
     columns = (ratio, 1.0 / encode_s, codec.streams / decode_s, encode_s + decode_s)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    return tuple(column.tolist() for column in columns)

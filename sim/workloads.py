@@ -141,8 +141,9 @@ def draw_requests(
     once = rng.random(count) < workload.one_off
     dataset = np.where(once, workload.datasets + np.arange(count), dataset)
     dataset = _compact(dataset, workload.datasets)
-    kinds = _stratified(workload.shares, workload.datasets, rng)
-    one_off_kinds = rng.choice(len(CLASS_NAMES), size=count, p=workload.shares)
+    shares = workload.shares
+    kinds = _stratified(shares, workload.datasets, rng)
+    one_off_kinds = rng.choice(len(CLASS_NAMES), size=count, p=shares)
     kind_of_dataset = np.concatenate([kinds, one_off_kinds])[: dataset.max(initial=workload.datasets - 1) + 1]
     size = draw_sizes(kind_of_dataset, rng)[dataset] * np.exp(rng.normal(0.0, 0.1, count))
     size = np.clip(size * workload.size_scale, 1024.0, workload.max_bytes)

@@ -1,8 +1,11 @@
-"""The simulated network: SimPy processes that wait, ask how to encode, and share paths and cores."""
+"""The simulated network on SimPy's clock: transfers wait, ask how to encode, and share paths and cores."""
 
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
 from typing import Any, NamedTuple
 
 import simpy
@@ -23,6 +26,19 @@ _RECONNECT_ROUNDS = 2.0
 """Round trips to connect again after a break: a handshake and the question where to go on."""
 
 _Process = Generator[simpy.Event, Any, None]
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """A transfer that has been answered: what it asks of the network, and how far it is."""
+
+    request: int
+    codec: Codec
+    stage: Stage
+    start_s: float
+    flow: Flow  # of the part that moves now
+    cpu_s: float
+    parts_sent: int = 0
 
 
 class Outlook(NamedTuple):
@@ -46,8 +62,10 @@ class Outlook(NamedTuple):
 class World:
     """One episode, running. Chance is over: what happens follows from the episode and the answers.
 
-    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. The
-    world stops at every question until it is answered:
+    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. Its
+    arrival is part of one process; the rest are callbacks of the events that it waits for, because a process
+    for each transfer takes the clock half as many events again. The world stops at every question until it
+    is answered:
 
         world = World(episode, codecs)
         while (question := world.next_question()) is not None:
@@ -78,7 +96,7 @@ class World:
         self.moving: dict[int, tuple[float, Codec]] = {}  # since when, and with what
         self._dispatch = dispatch
         self._free_slots = scenario.slots
-        self._open: deque[tuple[int, simpy.Event]] = deque()
+        self._open: deque[int] = deque()
         self._rows = _Rows(episode)
         self._setup_cpu_s = 0.0
         self.clock.process(self._arrivals())
@@ -107,7 +125,7 @@ class World:
         clock, asked, records, all_of_them = self.clock, self._open, self.records, len(self.episode)
         while len(records) < all_of_them and not (asked and clock.peek() > clock.now):
             clock.step()
-        return self._question(asked[0][0]) if asked else None
+        return self._question(asked[0]) if asked else None
 
     def answer(self, codec: int) -> None:
         """Answer the question that was put last with the index of a codec."""
@@ -115,7 +133,7 @@ class World:
             raise RuntimeError("there is no open question; call next_question() first")
         if not 0 <= codec < len(self.codecs):
             raise ValueError(f"an answer must be an index of the {len(self.codecs)} codecs, got {codec}")
-        self._open.popleft()[1].succeed(codec)
+        self._start(self._open.popleft(), codec)
 
     def run(self, rule: CodecRule) -> None:
         """Run to the end; ``rule`` answers every question."""
@@ -124,7 +142,7 @@ class World:
 
     def outlook(self, codec: int) -> Outlook:
         """True prospects of the transfer whose question is open, under one answer; for oracles only."""
-        request = self._open[0][0]
+        request = self._open[0]
         path, size_bytes = self._rows.path[request], self._rows.size_bytes[request]
         stage, lost_s = self._stage(request, codec)
         opening_s, _, overhead, wire_rate = self._opening(stage, path, size_bytes, others=0.0)
@@ -141,7 +159,7 @@ class World:
 
     def open_stakes(self) -> tuple[float, float]:
         """Priority and seconds to the deadline of the transfer whose question is open."""
-        request = self._open[0][0]
+        request = self._open[0]
         return self._rows.priority[request], self._rows.deadline_s[request] - self.clock.now
 
     def _arrivals(self) -> _Process:
@@ -162,47 +180,53 @@ class World:
             if len(self.waiting) > 1:
                 chosen = self._dispatch(DispatchQuestion(self.clock.now, tuple(self.waiting)))
             self._free_slots -= 1
-            self.clock.process(self._transfer(self.waiting.pop(chosen)))
+            self._open.append(self.waiting.pop(chosen))
 
-    def _transfer(self, request: int) -> _Process:
-        """The life of one transfer, from its slot to its record."""
-        answered = self.clock.event()
-        self._open.append((request, answered))
-        number = yield answered
-        start_s = self.clock.now
-        self.moving[request] = (start_s, self.codecs[number])
+    def _start(self, request: int, number: int) -> None:
+        """A transfer was answered: open its connections."""
+        now = self.clock.now
+        codec, path = self.codecs[number], self._rows.path[request]
+        self.moving[request] = (now, codec)
         stage, lost_s = self._stage(request, number)
         if stage.is_delta:
             self.baselines.use(self._rows.dataset[request])
         elif lost_s:
             self.baselines.drop(self._rows.dataset[request])
-        path = self._rows.path[request]
         others = self.network.tally(path).streams
         opening_s, gain, overhead, _ = self._opening(stage, path, self._rows.size_bytes[request], others)
         self._setup_cpu_s += stage.setup_cpu_s
-        yield self.clock.timeout(opening_s + lost_s)
-        cpu_s = stage.setup_cpu_s
-        for part in self._rows.parts[request]:
-            if (
-                cpu_s > stage.setup_cpu_s
-            ):  # it broke; connect again and go on from the last acknowledged chunk
-                yield self.clock.timeout(_RECONNECT_ROUNDS * self._rtt_s(path))
-            cpu_s += yield self.network.carry(
-                Flow(
-                    path,
-                    part,
-                    stage.ratio / overhead,
-                    stage.streams,
-                    stage.streams,
-                    gain,
-                    stage.encode,
-                    stage.cores_max,
-                    1.0,
-                    stage.decode,
-                    stage.cpu_per_byte,
-                )
-            )
-        self._complete(request, self.codecs[number], stage, start_s, cpu_s)
+        flow = Flow(
+            path,
+            self._rows.parts(request)[0],
+            stage.ratio / overhead,
+            stage.streams,
+            stage.streams,
+            gain,
+            stage.encode,
+            stage.cores_max,
+            1.0,
+            stage.decode,
+            stage.cpu_per_byte,
+        )
+        transfer = _Transfer(request, codec, stage, now, flow, stage.setup_cpu_s)
+        self.clock.timeout(opening_s + lost_s).callbacks.append(partial(self._send, transfer))
+
+    def _send(self, transfer: _Transfer, _: simpy.Event) -> None:
+        """Its connections are open: put the transfer, or what is left of it, on its path."""
+        self.network.carry(transfer.flow).callbacks.append(partial(self._sent, transfer))
+
+    def _sent(self, transfer: _Transfer, carried: simpy.Event) -> None:
+        """A part has been decoded: record the transfer, or go on from the last acknowledged chunk."""
+        cpu_s: Any = carried.value
+        transfer.cpu_s += cpu_s
+        transfer.parts_sent += 1
+        parts = self._rows.parts(transfer.request)
+        if transfer.parts_sent == len(parts):
+            self._complete(transfer)
+            return
+        transfer.flow = transfer.flow._replace(size_bytes=parts[transfer.parts_sent])
+        reconnect_s = _RECONNECT_ROUNDS * self._rtt_s(transfer.flow.path)
+        self.clock.timeout(reconnect_s).callbacks.append(partial(self._send, transfer))
 
     def _stage(self, request: int, number: int) -> tuple[Stage, float]:
         """How the payload would be encoded now: HDE sends a delta when there is a usable baseline.
@@ -235,7 +259,8 @@ class World:
         link = self.episode.conditions.links[self._piece(), path]
         return opening(size_bytes / stage.ratio, stage.streams, others, link, self.episode.path_limits[path])
 
-    def _complete(self, request: int, codec: Codec, stage: Stage, start_s: float, cpu_s: float) -> None:
+    def _complete(self, transfer: _Transfer) -> None:
+        request, stage, start_s = transfer.request, transfer.stage, transfer.start_s
         now = self.clock.now
         rows = self._rows
         dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
@@ -244,7 +269,7 @@ class World:
             dataset,
             CLASS_NAMES[kind],
             path,
-            codec.name,
+            transfer.codec.name,
             stage.is_delta,
             stage.is_baseline,
             rows.arrival_s[request],
@@ -255,14 +280,14 @@ class World:
             rows.size_bytes[request],
             rows.size_bytes[request] / stage.ratio,
             int(stage.streams),
-            cpu_s,
+            transfer.cpu_s,
         )
         self.records.append(record)
         del self.moving[request]
         self.ledger.complete(request, now)
         if stage.is_baseline:
             self.baselines.put(dataset, start_s, rows.size_bytes[request])
-        self.averages.complete(record, kind, rows.probe(now)[path][2])
+        self.averages.complete(record, kind, rows.probe(path, now)[2])
         self._free_slots += 1
         self._fill_slots()
 
@@ -272,7 +297,7 @@ class World:
         dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
         baseline = self.baselines.peek(dataset, now)
         age_s = now - baseline.taken_s if baseline is not None else 0.0
-        rtt_s, jitter_s, bandwidth, loss = rows.probe(now)[path]
+        rtt_s, jitter_s, bandwidth, loss = rows.probe(path, now)
         tally = self.network.tally(path)
         seen, interval_s = averages.history(dataset)
         cores = self.episode.scenario.host.cores
@@ -340,13 +365,10 @@ class _Rows:
         self.nominal: list[float] = episode.nominal.tolist()
         self.link_types = [LINK_TYPES.index(spec.link_type) for spec in episode.scenario.paths]
         self._cores: list[float] = episode.conditions.cores.tolist()
-        self._probes: list[list[tuple[float, float, float, float]]] = episode.probes.values.tolist()
+        self._probes = episode.probes.values  # rows are made lists when they are read: most never are
+        self._last_probe = len(self._probes) - 1
         self._probe_period_s = episode.probes.period_s
-        breaks = episode.faults.break_share.tolist()
-        self.parts: list[tuple[float, ...]] = [
-            (size,) if share != share else (size * share, size * (1 - share))
-            for size, share in zip(self.size_bytes, breaks, strict=True)
-        ]
+        self._break_share: list[float] = episode.faults.break_share.tolist()
         self._losses = list(
             zip(
                 episode.faults.baseline_loss_s.tolist(),
@@ -355,9 +377,17 @@ class _Rows:
             )
         )
 
-    def probe(self, now_s: float) -> list[tuple[float, float, float, float]]:
-        """Last measurement of each path: RTT, jitter, available bandwidth, loss."""
-        return self._probes[min(int(now_s / self._probe_period_s), len(self._probes) - 1)]
+    def parts(self, request: int) -> tuple[float, ...]:
+        """Bytes of a transfer until it breaks and from there on; all of them when it does not break."""
+        size_bytes, share = self.size_bytes[request], self._break_share[request]
+        return (size_bytes,) if isnan(share) else (size_bytes * share, size_bytes * (1 - share))
+
+    def probe(self, path: int, now_s: float) -> list[float]:
+        """Last measurement of a path: RTT, jitter, available bandwidth, loss."""
+        row: list[float] = self._probes[
+            min(int(now_s / self._probe_period_s), self._last_probe), path
+        ].tolist()
+        return row
 
     def cores_free(self, now_s: float) -> float:
         """Cores that other work leaves."""
