@@ -1,5 +1,6 @@
 """Transfers in flight on the clock: who joins, who ends next; it is woken by change, never to poll."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,9 @@ import simpy
 from sim.fluid import FLOW, Floats, join, leave, tally
 
 _FIRST_SLOTS = 32
+
+Done = Callable[[float], None]
+"""Called when a transfer has been decoded, with the core-seconds it used at both ends."""
 
 
 class Flow(NamedTuple):
@@ -64,24 +68,22 @@ class Network:
         self._world = (times, conditions, paths, cores, np.empty((len(paths), 2)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
-        self._done: list[simpy.Event] = []
+        self._done: list[Done] = []
         self._time = 0.0
         self._version = 0
         self._spent_cpu_s = 0.0
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
-    def carry(self, flow: Flow) -> simpy.Event:
-        """Put a transfer on its path; the event gives the core-seconds used when all is decoded."""
+    def carry(self, flow: Flow, done: Done) -> None:
+        """Put a transfer on its path; ``done`` is called at the moment its last byte is decoded."""
         now, count = self._clock.now, len(self._done)
         if count == len(self._flows):
             self._flows = np.concatenate([self._flows, np.zeros_like(self._flows)])
             self._ahead = np.zeros_like(self._flows)
         self._flows[count] = (*flow, 0.0, 0.0, 0.0, False)
-        done = self._clock.event()
         self._done.append(done)
         self._wake(*join(self._flows, self._ahead, count, *self._world, self._time, now))
         self._time = now
-        return done
 
     def tally(self, path: int) -> Tally:
         """Count what is in flight now."""
@@ -124,4 +126,4 @@ class Network:
         if self._done:
             self._wake(next_s, next_ended)
         self._tallies.clear()
-        done.succeed(cpu_s)
+        done(cpu_s)

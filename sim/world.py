@@ -213,11 +213,10 @@ class World:
 
     def _send(self, transfer: _Transfer, _: simpy.Event) -> None:
         """Its connections are open: put the transfer, or what is left of it, on its path."""
-        self.network.carry(transfer.flow).callbacks.append(partial(self._sent, transfer))
+        self.network.carry(transfer.flow, partial(self._sent, transfer))
 
-    def _sent(self, transfer: _Transfer, carried: simpy.Event) -> None:
+    def _sent(self, transfer: _Transfer, cpu_s: float) -> None:
         """A part has been decoded: record the transfer, or go on from the last acknowledged chunk."""
-        cpu_s: Any = carried.value
         transfer.cpu_s += cpu_s
         transfer.parts_sent += 1
         parts = self._rows.parts(transfer.request)

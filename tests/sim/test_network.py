@@ -26,11 +26,13 @@ def flow(size_bytes: float, *, streams: float = 1.0, ratio: float = 1.0, encode:
 def send(clock: simpy.Environment, wires: Network, at_s: float, one: Flow, ends: dict[float, float]) -> None:
     """Start a flow at ``at_s``; its end is written under its size."""
 
-    def process() -> simpy.events.ProcessGenerator:
-        yield clock.timeout(at_s)
-        cpu_s = yield wires.carry(one)
+    def done(cpu_s: float) -> None:
         ends[one.size_bytes] = clock.now
         assert cpu_s == pytest.approx(0.25 * one.size_bytes)
+
+    def process() -> simpy.events.ProcessGenerator:
+        yield clock.timeout(at_s)
+        wires.carry(one, done)
 
     clock.process(process())
 
@@ -69,8 +71,8 @@ def test_an_outage_is_waited_for_without_being_woken() -> None:
 def test_the_tally_counts_what_is_in_flight_now() -> None:
     clock = simpy.Environment()
     wires = network(clock)
-    wires.carry(flow(10.0, streams=3.0, ratio=2.0, encode=5.0))
-    wires.carry(flow(10.0))
+    wires.carry(flow(10.0, streams=3.0, ratio=2.0, encode=5.0), lambda cpu_s: None)
+    wires.carry(flow(10.0), lambda cpu_s: None)
     clock.run(until=1.0)
     found = wires.tally(0)
     # 1.5 of the wire carry 3 raw a second (0.6 cores), 0.5 carry 0.5
@@ -114,4 +116,4 @@ def test_more_transfers_than_the_first_table_holds_are_carried() -> None:
 def test_a_path_at_zero_for_ever_is_refused() -> None:
     clock = simpy.Environment()
     with pytest.raises(RuntimeError, match="can never end"):
-        network(clock, [(0.0, 0.0)]).carry(flow(1.0))
+        network(clock, [(0.0, 0.0)]).carry(flow(1.0), lambda cpu_s: None)
