@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,8 @@ def interrupted(once, tiny_config, dwcp_gym) -> Path:
             [*command, "--results", str(folder)],
             cwd=ROOT,
             start_new_session=True,
+            # A test run in the background inherits that Ctrl-C is ignored; a terminal's does not.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

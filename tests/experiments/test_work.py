@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,8 @@ def test_no_worker_outlives_its_parent(tmp_path, ending):
         [sys.executable, "-c", SLEEPERS, str(tmp_path)],
         cwd=ROOT,
         start_new_session=True,
+        # A test run in the background inherits that Ctrl-C is ignored; a terminal's does not.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stderr=subprocess.PIPE,
     )
     give_up = time.monotonic() + 60
