@@ -161,7 +161,9 @@ def test_a_written_trace_reads_back(tmp_path_factory, trace):
 def test_csv_takes_columns_in_any_order_gzipped_and_from_any_start(tmp_path):
     path = tmp_path / "link.csv.gz"
     path.write_bytes(
-        gzip.compress(b"\xef\xbb\xbfrtt_ms, capacity_mbps,time_s\r\n80,8,1000\r\n\r\n90,16,1002.5\r\n")
+        gzip.compress(
+            b"\xef\xbb\xbfrtt_ms, capacity_mbps,time_s\r\n80,8,1000\r\n\r\n90,16,1002.5\r\n", mtime=0
+        )
     )
     trace = read_csv(path, Unmeasured(loss=0.01, cross_streams=3))
     assert trace.time_s.tolist() == [0, 2.5]
@@ -211,7 +213,7 @@ def test_a_broken_csv_is_refused_with_its_line(tmp_path, text):
         (b"time_s\xff\xfe", r"byte 6: expected text, got binary content"),
         (b"time_s,capacity_mbps\n0,\0\n", r"expected a trace, got binary content"),
         (b"\x1f\x8bnot gzip at all", r"expected a readable trace file"),
-        (gzip.compress(b"time_s,capacity_mbps\n0,1\n")[:-12], r"expected a readable trace file"),
+        (gzip.compress(b"time_s,capacity_mbps\n0,1\n", mtime=0)[:-12], r"expected a readable trace file"),
     ],
 )
 @pytest.mark.parametrize("read", [read_csv, read_mahimahi, read_log, read_binned])
@@ -329,7 +331,7 @@ def test_a_broken_binned_file_is_refused_with_its_line(tmp_path, text, message):
 def test_a_folder_is_read_by_name_whatever_the_form_of_its_files(tmp_path):
     (tmp_path / "d.up").write_text("1\n")
     (tmp_path / "c.log").write_text("0 1\n1 8\n")
-    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"time_s,capacity_mbps\n0,16\n"))
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"time_s,capacity_mbps\n0,16\n", mtime=0))
     (tmp_path / "a.csv").write_text("trace,t_s,mbps\ny,0,32\nx,0,24\n")
     (tmp_path / "README.md").write_text("where they come from")
     (tmp_path / ".hidden").write_text("?")
