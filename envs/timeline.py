@@ -34,7 +34,7 @@ _SIZE_IN: Final = (12.0, 7.0)
 _DOTS_AN_INCH: Final = 100
 _MOST_PIECES: Final = 2000
 """Pieces of a capacity line: more than there are points across; of a longer one only some are drawn."""
-_STYLE: Final[dict[Any, Any]] = {
+LOOK: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -45,9 +45,9 @@ _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
     "xtick.color": INK,
     "ytick.color": INK,
-    "hatch.color": "white",
-    "hatch.linewidth": 1.0,
 }
+"""What all our pictures share."""
+_STYLE: Final[dict[Any, Any]] = {**LOOK, "hatch.color": "white", "hatch.linewidth": 1.0}
 
 
 class Span(NamedTuple):

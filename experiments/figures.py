@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.look import INK, MARKERS, PAR, STATIC_MARKERS, colour, label_ends, page, panels
+from envs.timeline import INK
+from experiments.look import MARKERS, PAR, STATIC_MARKERS, colour, label_ends, page, panels
 
 SHOWN: Final = (40.0, 147.0)
 """Percent of the best static policy that a chart shows at most; what lies beyond is written at its edge."""

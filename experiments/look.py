@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from envs.timeline import INK, LOOK
 from sim.files import write_whole
 
 COLOURS: Final = {
@@ -33,22 +34,12 @@ SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288", "#999933", "#117733"
 """For policies that a config names anew."""
 PAR: Final = "#8C8C8C"
 """Static policies, and the line at which a policy is as good as the best of them."""
-INK: Final = "#333333"
 NOTE: Final = "#707070"
 MARKERS: Final = {"learner": "o", "supervised": "D", "rule": "^", "oracle": "*", "search": "P"}
 STATIC_MARKERS: Final = "xsvhp+"
 """Static policies share a colour and differ by their marker."""
 STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#BBBBBB",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
+    **LOOK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "grid.color": "#E6E6E6",
