@@ -1,9 +1,10 @@
-"""The scenarios: ten sites as they occur, the five published DWCP tests, and one without any coupling."""
+"""The scenarios: ten sites as they occur, five contended, five published tests, one uncoupled."""
 
 import difflib
 from dataclasses import replace
 from typing import Final
 
+from sim.contended import CONTENDED
 from sim.faults import FaultModel
 from sim.hosts import Host
 from sim.links import LINKS, LinkModel
@@ -247,7 +248,7 @@ UNCOUPLED: Final = Scenario(
     probe=Probe(period_s=1 * MINUTE, noise=0.02),
 )
 
-SCENARIOS: Final = {scenario.name: scenario for scenario in (*SITES, *PUBLISHED, UNCOUPLED)}
+SCENARIOS: Final = {scenario.name: scenario for scenario in (*SITES, *CONTENDED, *PUBLISHED, UNCOUPLED)}
 """All scenarios by name."""
 
 

@@ -153,9 +153,9 @@ def decode_rate(ratio3: Number, method: str, size_bytes: Number) -> Number:
     return _memcpy(ratio3) if method == "none" else coder_rate(FITTED.decode[method], ratio3, size_bytes)
 
 
-def full_baseline_encode_rate(ratio3: Number, size_bytes: Number) -> Number:
-    """Raw bytes per core-second of a full HDE baseline: zstd-3, and a hash of every block."""
-    return 1 / (1 / encode_rate(ratio3, "zstd3", size_bytes) + 1 / INDEX_RATE)
+def full_baseline_encode_rate(zstd3_rate: Number) -> Number:
+    """Raw bytes per core-second of a full HDE baseline: zstd-3 at its rate, and a hash of every block."""
+    return 1 / (1 / zstd3_rate + 1 / INDEX_RATE)
 
 
 def dirty_share(elapsed_s: Number, working_set: Number, tau_s: Number) -> Number:

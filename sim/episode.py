@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.faults import Faults, draw_faults, host_cores, overlay
-from sim.links import generate
+from sim.faults import Faults, draw_faults, host_cores, no_faults, overlay
+from sim.links import generate, remembered
 from sim.payloads import Content, Payloads, draw_content, draw_payloads
 from sim.randomness import stream
 from sim.scenarios import CONTROLS, Scenario
@@ -122,6 +122,8 @@ def draw_start_hour(scenario: Scenario, seed: int) -> float:
 
 def draw_paths(scenario: Scenario, seed: int, requests: Requests) -> Ints:
     """Path of each transfer, shape (transfers,); a dataset keeps to one."""
+    if len(scenario.paths) == 1:
+        return np.zeros(len(requests.dataset), np.int64)
     shares = np.cumsum([path.share for path in scenario.paths])
     dataset_path = np.searchsorted(shares, stream(seed, "paths").random(len(requests.kind_of_dataset)))
     return np.minimum(dataset_path, len(shares) - 1)[requests.dataset]
@@ -141,9 +143,11 @@ def complete_episode(
     content = draw_content(requests.kind_of_dataset, stream(seed, "content"))
     payloads = draw_payloads(content, requests.dataset, requests.size_bytes, stream(seed, "payloads"))
     duration_s = _HORIZON * float(requests.arrival_s[-1]) + 1.0
-    faults = draw_faults(
-        scenario.faults, duration_s, len(requests.kind_of_dataset), count, stream(seed, "faults")
-    )
+    if scenario.faults.never:
+        faults = no_faults(count)
+    else:
+        datasets = len(requests.kind_of_dataset)
+        faults = draw_faults(scenario.faults, duration_s, datasets, count, stream(seed, "faults"))
     links = []
     for number, spec in enumerate(scenario.paths):
         rng = stream(seed, f"link {number}")
@@ -194,13 +198,8 @@ def _background(scenario: Scenario, duration_s: float, rng: np.random.Generator)
     if host.background_sd == 0:
         return np.full(1, host.background)
     noise = rng.normal(0.0, host.background_sd, steps)
-    load = np.empty(steps)
-    deviation = noise[0]
-    innovation = (1 - _LOAD_MEMORY**2) ** 0.5
-    for step in range(steps):
-        load[step] = host.background + deviation
-        deviation = _LOAD_MEMORY * deviation + innovation * noise[step]
-    return np.clip(load, 0.0, 0.95)
+    noise[1:] = (1 - _LOAD_MEMORY**2) ** 0.5 * noise[:-1]
+    return np.clip(host.background + remembered(noise, _LOAD_MEMORY), 0.0, 0.95)
 
 
 def _on_one_grid(links: Sequence[Trace], load: Floats, scenario: Scenario, faults: Faults) -> Conditions:
@@ -231,7 +230,9 @@ def _measure(
     rtt = links[:, :, 1] * (1 + 0.2 * probe.noise * np.abs(noise[0]))
     bandwidth = links[:, :, 0] / (1 + links[:, :, 3]) * np.exp(probe.noise * noise[1] - probe.noise**2 / 2)
     loss = np.maximum(0.0, links[:, :, 2] + np.sqrt(links[:, :, 2] / _COUNTED_PACKETS) * noise[2])
-    jitter = np.empty_like(rtt)
-    jitter[0] = 0.0
-    jitter[1:] = np.abs(np.diff(rtt, axis=0))
-    return Probes(probe.period_s, np.stack([rtt, jitter, bandwidth, loss], axis=-1))
+    values = np.zeros(links.shape)
+    values[:, :, 0] = rtt
+    values[1:, :, 1] = np.abs(rtt[1:] - rtt[:-1])
+    values[:, :, 2] = bandwidth
+    values[:, :, 3] = loss
+    return Probes(probe.period_s, values)

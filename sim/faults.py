@@ -117,8 +117,6 @@ def draw_faults(
     model: FaultModel, duration_s: float, datasets: int, transfers: int, rng: np.random.Generator
 ) -> Faults:
     """Draw the faults of one episode of `duration_s` seconds."""
-    if model.never:
-        return _no_faults(transfers)
     outages = _valued(model.outages_per_hour, model.outage_s, model.outage_capacity, duration_s, rng)
     drops = _valued(model.drops_per_hour, model.drop_s, model.drop_capacity, duration_s, rng)
     bursts = _valued(model.bursts_per_hour, model.burst_s, model.burst_loss, duration_s, rng)
@@ -134,7 +132,8 @@ def draw_faults(
     )
 
 
-def _no_faults(transfers: int) -> Faults:
+def no_faults(transfers: int) -> Faults:
+    """What `draw_faults` gives when nothing ever fails."""
     none, no_times = np.empty((0, 3)), np.empty(0)
     return Faults(none, none, none, no_times, np.empty(0, np.int64), np.full(transfers, np.nan))
 

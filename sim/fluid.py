@@ -1,8 +1,8 @@
 """The fluid network: what share of wires and cores each transfer gets, and how far all get in a time.
 
-Wires are shared max-min with weights among transfers and cross traffic; cores are shared max-min among
-encoders. A transfer moves at the slowest of its stages, so the two shares are brought to a joint fixed point:
-nothing that one transfer cannot use is withheld from another.
+Wires are shared max-min between our streams and those of others, and what is ours among our transfers with
+weights; cores are shared max-min among encoders. A transfer moves at the slowest of its stages, so the two
+shares are brought to a joint fixed point: nothing that one transfer cannot use is withheld from another.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ FLOW = np.dtype(
         ("remaining", np.float64),  # raw bytes still to move
         ("ratio", np.float64),  # raw bytes per byte on the wire
         ("streams", np.float64),  # TCP connections
-        ("weight", np.float64),  # share of the wire it is entitled to, relative to one cross stream
+        ("weight", np.float64),  # share of the wire it is entitled to, relative to ours on its path
         ("loss_gain", np.float64),  # how much faster than the steady loss response a finite stream runs
         ("encode", np.float64),  # raw bytes per core-second at the sender
         ("cores_max", np.float64),  # cores it can use at once
@@ -66,13 +66,32 @@ def _streams(flows: Flows, count: int, path: int) -> float:
 
 @njit
 def _fill_wire(flows: Flows, count: int, path: int, usable: float, cross: float, core_level: float) -> None:
-    """Weighted max-min on one path by progressive filling; ``core_level`` cores a weight hold encoders."""
-    free, weight = usable, cross
+    """Share one path: against others by streams, and what is ours among us by weight.
+
+    In two steps, for in one the others would get what a transfer of large weight cannot use, and not ours.
+    """
+    _fill(flows, count, path, usable, cross, core_level, True)
+    ours, uneven = 0.0, False
+    for i in range(count):
+        flow = flows[i]
+        if flow["path"] == path:
+            ours += flow["rate"] / flow["ratio"]
+            uneven = uneven or flow["weight"] != flow["streams"]
+    if uneven:
+        _fill(flows, count, path, ours, 0.0, core_level, False)
+
+
+@njit
+def _fill(
+    flows: Flows, count: int, path: int, free: float, cross: float, core_level: float, by_streams: bool
+) -> None:
+    """Weighted max-min by progressive filling; ``core_level`` cores a weight hold encoders."""
+    weight = cross
     for i in range(count):
         flow = flows[i]
         if flow["path"] == path:
             flow["held"] = False
-            weight += flow["weight"]
+            weight += flow["streams"] if by_streams else flow["weight"]
     changed = True
     while changed:
         changed = False
@@ -81,13 +100,14 @@ def _fill_wire(flows: Flows, count: int, path: int, usable: float, cross: float,
             flow = flows[i]
             if flow["path"] != path or flow["held"]:
                 continue
+            own = flow["streams"] if by_streams else flow["weight"]
             cap = min(flow["demand"], core_level * flow["core_weight"] * flow["encode"])
-            fair = level * flow["weight"] * flow["ratio"]
+            fair = level * own * flow["ratio"]
             if cap <= fair:
                 flow["rate"] = cap
                 flow["held"] = True
                 free -= cap / flow["ratio"]
-                weight -= flow["weight"]
+                weight -= own
                 changed = True
             else:
                 flow["rate"] = fair
@@ -201,7 +221,7 @@ def advance(
 
 
 @njit
-def _foresee(
+def foresee(
     flows: Flows,
     ahead: Flows,
     count: int,
@@ -212,6 +232,11 @@ def _foresee(
     usable: Floats,
     now: float,
 ) -> tuple[float, int]:
+    """See who of ``count`` flows ends first if nothing changes.
+
+    Returns:
+        As `advance`, of the copies that are left in ``ahead`` at that end.
+    """
     for i in range(count):
         ahead[i] = flows[i]
     return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
@@ -229,15 +254,32 @@ def join(
     usable: Floats,
     before: float,
     now: float,
+    path: int,
+    size_bytes: float,
+    ratio: float,
+    streams: float,
+    weight: float,
+    loss_gain: float,
+    encode: float,
+    cores_max: float,
+    core_weight: float,
+    decode: float,
+    cpu_per_byte: float,
 ) -> tuple[float, int]:
     """Move ``count`` flows from ``before`` to ``now``, let the row after them join, and see who ends first.
 
     Returns:
-        As `advance`, of the copies that are left in ``ahead`` at that end.
+        As `foresee`.
     """
     if count > 0 and now > before:
         advance(flows, count, times, conditions, paths, cores, usable, before, now)
-    return _foresee(flows, ahead, count + 1, times, conditions, paths, cores, usable, now)
+    flow = flows[count]
+    flow["path"], flow["remaining"], flow["ratio"] = path, size_bytes, ratio
+    flow["streams"], flow["weight"], flow["loss_gain"] = streams, weight, loss_gain
+    flow["encode"], flow["cores_max"], flow["core_weight"] = encode, cores_max, core_weight
+    flow["decode"], flow["cpu_per_byte"] = decode, cpu_per_byte
+    flow["rate"], flow["cpu_s"], flow["demand"], flow["held"] = 0.0, 0.0, 0.0, False
+    return foresee(flows, ahead, count + 1, times, conditions, paths, cores, usable, now)
 
 
 @njit
@@ -262,7 +304,7 @@ def leave(
     flows[row] = flows[count - 1]
     if count == 1:
         return float(cpu_s), np.inf, -1
-    end_s, ended = _foresee(flows, ahead, count - 1, times, conditions, paths, cores, usable, now)
+    end_s, ended = foresee(flows, ahead, count - 1, times, conditions, paths, cores, usable, now)
     return float(cpu_s), end_s, ended
 
 

@@ -1,9 +1,10 @@
 """The only door to Numba: `njit` with a cache that no edit of a kernel can leave stale.
 
 Numba's cache watches the file that holds a compiled function, not the files it calls into (Numba's
-documentation, "Notes on Caching", lists this as a limitation). So the cache directory is named by the content
-of every file of this package. Its base is ``NUMBA_CACHE_DIR``, else ``~/.cache/dwcp-gym``, else a folder
-among the temporary files; where none can be written, functions are compiled anew in each process. With
+documentation, "Notes on Caching", lists this as a limitation), nor the fitted figures frozen into it. So the
+cache directory is named by the content of every file of this package and of the kernel's own, for a kernel of
+`envs` calls both. Its base is ``NUMBA_CACHE_DIR``, else ``~/.cache/dwcp-gym``, else a folder among the
+temporary files; where none can be written, functions are compiled anew in each process. With
 ``NUMBA_DISABLE_JIT=1`` they stay plain Python.
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -20,11 +22,12 @@ import numba
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
-def content_hash(folder: Path) -> str:
-    """Name and content of every Python file in and below the folder, as 16 hexadecimal digits."""
+def content_hash(*folders: Path) -> str:
+    """Name and content of every Python and JSON file in and below the folders, as 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json")):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -48,9 +51,11 @@ def _bases() -> list[Path]:
     return [Path(named)] if named else [home, shared]
 
 
-_FOLDER = first_writable(_bases(), content_hash(Path(__file__).parent))
-if _FOLDER is not None:
-    numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
+@cache
+def _cache_folder(package: str) -> Path | None:
+    """Where the kernels of a package beside this one are kept."""
+    here = Path(__file__).parent
+    return first_writable(_bases(), content_hash(here, here.parent / package))
 
 
 def njit(kernel: Kernel) -> Kernel:
@@ -62,7 +67,9 @@ def njit(kernel: Kernel) -> Kernel:
     >>> twice(1.5)
     3.0
     """
-    if _FOLDER is not None:
+    folder = _cache_folder(kernel.__module__.partition(".")[0])
+    if folder is not None:
+        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
         with contextlib.suppress(RuntimeError):  # no file to cache beside: a console, a notebook, a doctest
             return cast(Kernel, numba.njit(cache=True, fastmath=False)(kernel))
     return cast(Kernel, numba.njit(fastmath=False)(kernel))

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from sim.faults import intervals
+from sim.jit import njit
 from sim.traces import FloatArray, Trace
 from sim.units import GBIT, HOUR, MBIT, MS
 
@@ -167,11 +168,20 @@ def _variation(model: LinkModel, time_s: FloatArray, rng: np.random.Generator) -
     return variation
 
 
+@njit
+def remembered(noise: FloatArray, rho: float) -> FloatArray:
+    """Each entry plus `rho` times what the one before has become."""
+    process = noise.copy()
+    for step in range(1, len(process)):
+        process[step] += rho * process[step - 1]
+    return process
+
+
 def _ornstein_uhlenbeck(steps: int, rho: float, rng: np.random.Generator) -> FloatArray:
     """Stationary Gaussian process of mean 0 and variance 1 with correlation `rho` from step to step."""
     noise = rng.standard_normal(steps)
     noise[1:] *= math.sqrt(1 - rho * rho)
-    return np.array(list(accumulate(noise.tolist(), lambda x, eps: rho * x + eps)))
+    return remembered(noise, rho)
 
 
 def _chain(chain: Chain, steps: int, rng: np.random.Generator) -> FloatArray:

@@ -1,17 +1,17 @@
 """Transfers in flight on the clock: who joins, who ends next; it is woken by change, never to poll."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, Floats, join, leave, tally
+from sim.fluid import FLOW, Floats, Flows, foresee, join, leave, tally
 
 _FIRST_SLOTS = 32
 
-Done = Callable[[float], None]
-"""Called when a transfer has been decoded, with the core-seconds it used at both ends."""
+Parcel = TypeVar("Parcel")
+"""What the user of a network knows a transfer by."""
 
 
 class Flow(NamedTuple):
@@ -50,10 +50,12 @@ class Tally(NamedTuple):
     cpu_s: float
 
 
-class Network:
+class Network(Generic[Parcel]):
     """Fluid paths and encoder cores shared by the transfers in flight.
 
     Args:
+        deliver: Called at the moment a transfer's last byte is decoded, with what it was carried as and the
+            core-seconds it used at both ends.
         clock: SimPy's environment.
         times: Start of each piece of the conditions, shape (pieces,), in seconds.
         conditions: Capacity, RTT, loss and cross streams, shape (pieces, paths, 4).
@@ -62,28 +64,56 @@ class Network:
     """
 
     def __init__(
-        self, clock: simpy.Environment, times: Floats, conditions: Floats, paths: Floats, cores: Floats
+        self,
+        deliver: Callable[[Parcel, float], None],
+        clock: simpy.Environment,
+        times: Floats,
+        conditions: Floats,
+        paths: Floats,
+        cores: Floats,
     ) -> None:
+        self._deliver = deliver
         self._clock = clock
         self._world = (times, conditions, paths, cores, np.empty((len(paths), 2)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
-        self._done: list[Done] = []
+        self._carried: list[Parcel] = []
         self._time = 0.0
         self._version = 0
         self._spent_cpu_s = 0.0
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
-    def carry(self, flow: Flow, done: Done) -> None:
-        """Put a transfer on its path; ``done`` is called at the moment its last byte is decoded."""
-        now, count = self._clock.now, len(self._done)
+    @property
+    def carried(self) -> Sequence[Parcel]:
+        """What is in flight, in the order of `flows`."""
+        return self._carried
+
+    @property
+    def flows(self) -> Flows:
+        """State of what is in flight as of the last `tally`: rows of `sim.fluid.FLOW`, to be read only."""
+        return self._flows[: len(self._carried)]
+
+    def carry(self, flow: Flow, parcel: Parcel) -> None:
+        """Put a transfer on its path."""
+        now, count = self._clock.now, len(self._carried)
         if count == len(self._flows):
             self._flows = np.concatenate([self._flows, np.zeros_like(self._flows)])
             self._ahead = np.zeros_like(self._flows)
-        self._flows[count] = (*flow, 0.0, 0.0, 0.0, False)
-        self._done.append(done)
-        self._wake(*join(self._flows, self._ahead, count, *self._world, self._time, now))
+        self._carried.append(parcel)
+        self._wake(*join(self._flows, self._ahead, count, *self._world, self._time, now, *flow))  # type: ignore[arg-type]
         self._time = now
+
+    def change(self, **columns: Sequence[float]) -> None:
+        """Give all in flight other values from now on.
+
+        Args:
+            columns: By name of a field of `sim.fluid.FLOW`, one value for each, in the order of `flows`.
+        """
+        self.tally(0)  # moves them to now
+        now, count = self._clock.now, len(self._carried)
+        for name, values in columns.items():
+            self._flows[name][:count] = values
+        self._wake(*foresee(self._flows, self._ahead, count, *self._world, now))
 
     def tally(self, path: int) -> Tally:
         """Count what is in flight now."""
@@ -92,7 +122,7 @@ class Network:
             self._tallies.clear()
         known = self._tallies.get(path)
         if known is None:
-            counts = tally(self._flows, len(self._done), path, *self._world, self._time, now)
+            counts = tally(self._flows, len(self._carried), path, *self._world, self._time, now)
             known = self._tallies[path] = Tally._make(counts)
             self._time = now
         return known
@@ -117,13 +147,13 @@ class Network:
             return  # something changed since; a later wake has taken its place
         self._flows, self._ahead = self._ahead, self._flows
         self._time = max(end_s, self._clock.now)
-        count = len(self._done)
+        count = len(self._carried)
         cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, *self._world, self._time)
         self._spent_cpu_s += cpu_s
-        done = self._done[ended]
-        self._done[ended] = self._done[-1]
-        self._done.pop()
-        if self._done:
+        parcel = self._carried[ended]
+        self._carried[ended] = self._carried[-1]
+        self._carried.pop()
+        if self._carried:
             self._wake(next_s, next_ended)
         self._tallies.clear()
-        done(cpu_s)
+        self._deliver(parcel, cpu_s)

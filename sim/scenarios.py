@@ -28,6 +28,7 @@ class PathSpec:
         window_bytes: Largest window of one stream; Linux' default buffers give about 3 MB.
         queue_bdp: Queue at the bottleneck in bandwidth-delay products.
         control: Congestion control of our streams.
+        slots: Transfers that run on it at once; None leaves that to the host's slots.
     """
 
     link: LinkModel | str
@@ -37,6 +38,7 @@ class PathSpec:
     window_bytes: float = 3 * MB
     queue_bdp: float = 1.0
     control: Literal["cubic", "bbr", "reno"] = "cubic"
+    slots: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.link, str) and self.link not in LINKS:
@@ -56,6 +58,8 @@ class PathSpec:
             )
         if self.queue_bdp <= 0:
             raise ValueError(f"path queue_bdp must be above 0, got {self.queue_bdp}")
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"path slots must be at least 1 or None, got {self.slots}")
 
     @property
     def model(self) -> LinkModel:
@@ -96,6 +100,7 @@ class Scenario:
         host: The sending site.
         requests: Transfers in an episode.
         slots: Transfers that run at once; the others wait.
+        any_path: Whether who lets a transfer go may also choose its path; else it keeps the one drawn.
         cpu_price: Cost of a core-second, in seconds.
         late_price: Cost of a second past a deadline, in seconds.
         probe: How paths are measured.
@@ -110,6 +115,7 @@ class Scenario:
     host: Host = Host()
     requests: int = 128
     slots: int = 16
+    any_path: bool = False
     cpu_price: float = 0.1
     late_price: float = 1.0
     probe: Probe = Probe()

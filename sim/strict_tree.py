@@ -9,7 +9,9 @@ from sim.refusals import suggestion
 
 T = TypeVar("T")
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", NoneType: "null"}
+_WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
+
+_AS_IT_IS = (str, bool, NoneType)
 
 _LARGEST = 1e300
 
@@ -34,7 +36,8 @@ def build(kind: type[T], tree: Any, key: str = "") -> T:
     ``1e5`` is a whole number too, but a truth value or a word is no number.
 
     Args:
-        kind: A dataclass of text, numbers, literals, tuples, mappings, dataclasses and unions of them.
+        kind: A dataclass of text, truth values, numbers, literals, tuples, mappings, dataclasses and unions
+            of them.
         tree: What was read.
         key: Dotted key at which the tree stands.
 
@@ -99,7 +102,7 @@ def _fit_single(hint: Any, value: Any, key: str) -> Any:
             _refuse(key, "a number of reasonable size", value)
         if hint is float or value == int(value):
             return hint(value)
-    elif hint in (str, NoneType) and isinstance(value, hint):
+    elif hint in _AS_IT_IS and isinstance(value, hint):
         return value
     _refuse(key, _expected(hint), value)
 
@@ -122,7 +125,7 @@ def _is_meant(member: Any, value: Any) -> bool:
         return is_dataclass(member) or _is_mapping(member)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return member in (int, float)
-    return member in (str, NoneType) and isinstance(value, member)
+    return member in _AS_IT_IS and isinstance(value, member)
 
 
 def _is_mapping(hint: Any) -> bool:

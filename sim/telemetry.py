@@ -36,6 +36,9 @@ class TransferRecord(NamedTuple):
 class Averages:
     """Exponential averages of what transfers have achieved, by payload class, dataset and path.
 
+    Attributes:
+        interval_s: Average time between two requests; inf before the second.
+
     Args:
         bandwidth: Neutral value of the rates: provisioned capacity of each path, bytes/s.
     """
@@ -48,6 +51,8 @@ class Averages:
         self.goodput_share = [1.0] * len(bandwidth)
         self._delta_ratio: dict[int, float] = {}
         self._seen: dict[int, tuple[int, float, float]] = {}
+        self.interval_s = float("inf")
+        self._last_s: float | None = None
 
     def delta_ratio(self, dataset: int, kind: int) -> float:
         """Average ratio of the deltas of a dataset, or of its kind before its first."""
@@ -66,6 +71,11 @@ class Averages:
         elif count > 1:
             interval_s += 0.5 * (now_s - last_s - interval_s)
         self._seen[dataset] = (count + 1, now_s, interval_s)
+        if self._last_s is not None:
+            gap_s = now_s - self._last_s
+            known = self.interval_s < float("inf")
+            self.interval_s = self.interval_s + _SMOOTHING * (gap_s - self.interval_s) if known else gap_s
+        self._last_s = now_s
 
     def complete(self, record: TransferRecord, kind: int, bandwidth: float) -> None:
         """A transfer ended; ``bandwidth`` is what the last probe of its path said, bytes/s."""

@@ -113,9 +113,9 @@ class Decisions:
 
     def __call__(self, world: World, observation: object, action: int) -> None:
         """Note the open question of a world and the action about to be taken."""
-        question = world.next_question()
-        if question is None:
-            raise RuntimeError("there is no open question to note; call it before the answer")
+        question = world.question
+        if not isinstance(question, CodecQuestion):
+            raise RuntimeError("there is no open codec question to note; call it before the answer")
         self.rows.append((question, world.codecs[action].name))
 
 

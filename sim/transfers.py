@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.codecs import (
     STACK_CPU_S_PER_BYTE,
@@ -24,11 +25,14 @@ from sim.codecs import (
     zstd_ratio,
 )
 from sim.episode import Episode
+from sim.payloads import Payloads
 from sim.units import KIB
 
 _DICTIONARY_BELOW = 16 * KIB
 """HDE uses a trained dictionary for payloads smaller than this; larger ones gain nothing (measured)."""
 _SMALLEST_CHANGE = 1e-4
+
+Floats = NDArray[np.float64]
 
 
 class Stage(NamedTuple):
@@ -72,7 +76,7 @@ class Stages:
         content = episode.content
         dataset = episode.requests.dataset
         self._codecs = tuple(codecs)
-        self._plain = [_plain_rates(episode, codec) for codec in codecs]
+        self._plain = _plain_rates(payloads, codecs)
         self._is_xor = [codec.family == "hde_xor" for codec in codecs]
         self._ratio3: list[float] = payloads.ratio3.tolist()
         self._novelty: list[float] = payloads.novelty.tolist()
@@ -85,15 +89,15 @@ class Stages:
 
     def plain(self, request: int, codec: int) -> Stage:
         """Stage of a transfer without a baseline; for HDE it leaves one."""
-        ratio, encode, decode, cpu_per_byte = self._plain[codec]
+        ratio, encode, decode, cpu_per_byte = self._plain
         parallel = float(self._codecs[codec].streams)
         return Stage(
-            ratio[request],
-            encode[request],
-            decode[request],
+            ratio[codec][request],
+            encode[codec][request],
+            decode[codec][request],
             parallel,
             parallel,
-            cpu_per_byte[request],
+            cpu_per_byte[codec][request],
             2 * STREAM_CPU_S * parallel,
             False,
             self._codecs[codec].keeps_baseline,
@@ -132,24 +136,35 @@ class Stages:
         return dirty_share(age_s, self._working_set[request], self._tau_s[request])
 
 
-def _plain_rates(episode: Episode, codec: Codec) -> tuple[list[float], ...]:
-    """Ratio, encode, decode, cpu_per_byte of all transfers without a baseline; stages are made on demand."""
-    payloads = episode.payloads
-    size, ratio3 = payloads.size_bytes, payloads.ratio3
-    method = codec.method
-    if codec.lz4:
-        ratio = lz4_ratio(ratio3)
-    elif codec.level:
-        ratio = zstd_ratio(ratio3, codec.level)
-    else:
-        ratio = np.ones_like(ratio3)
-    if codec.keeps_baseline:
-        ratio = np.where(size < _DICTIONARY_BELOW, dictionary_ratio(ratio, size), ratio)
-        encode = full_baseline_encode_rate(ratio3, size)
-    else:
-        encode = encode_rate(ratio3, method, size)
+def _plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[list[list[float]], ...]:
+    """Ratio, encode, decode and cpu_per_byte without a baseline, each ``[codec][transfer]``.
+
+    Stages are made of them on demand.
+    """
+    coders = {method: _coder_rates(payloads, method) for method in {codec.method for codec in codecs}}
+    whole = [_whole(payloads, codec, *coders[codec.method]) for codec in codecs]
+    ratio, encode, decode = (np.array(columns) for columns in zip(*whole, strict=True))
+    streams = np.array([[codec.streams] for codec in codecs])
     stack = STACK_CPU_S_PER_BYTE / ratio
     encode_s = 1.0 / (encode * payloads.encode_noise) + stack
-    decode_s = 1.0 / (decode_rate(ratio3, method, size) * payloads.decode_noise) + stack
-    columns = (ratio, 1.0 / encode_s, codec.streams / decode_s, encode_s + decode_s)
-    return tuple(column.tolist() for column in columns)
+    decode_s = 1.0 / (decode * payloads.decode_noise) + stack
+    tables = (ratio, 1.0 / encode_s, streams / decode_s, encode_s + decode_s)
+    return tuple(table.tolist() for table in tables)
+
+
+def _coder_rates(payloads: Payloads, method: str) -> tuple[Floats, Floats]:
+    """Raw bytes per core-second of encoding and of decoding each payload."""
+    ratio3, size = payloads.ratio3, payloads.size_bytes
+    return encode_rate(ratio3, method, size), decode_rate(ratio3, method, size)
+
+
+def _whole(payloads: Payloads, codec: Codec, encode: Floats, decode: Floats) -> tuple[Floats, Floats, Floats]:
+    """Ratio, encode and decode of each payload as a codec sends it whole, from the rates of its method."""
+    ratio3, size = payloads.ratio3, payloads.size_bytes
+    if codec.keeps_baseline:
+        ratio = np.where(size < _DICTIONARY_BELOW, dictionary_ratio(ratio3, size), ratio3)
+        return ratio, full_baseline_encode_rate(encode), decode
+    if codec.lz4:
+        return lz4_ratio(ratio3), encode, decode
+    ratio = zstd_ratio(ratio3, codec.level) if codec.level else np.ones_like(ratio3)
+    return ratio, encode, decode

@@ -1,44 +1,43 @@
-"""The simulated network on SimPy's clock: transfers wait, ask how to encode, and share paths and cores."""
+"""The simulated network on SimPy's clock: transfers wait, ask, and share paths and cores."""
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from math import isnan
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any, Final, NamedTuple, cast
 
 import simpy
 
+from sim.backlog import Backlog
 from sim.codecs import Codec
-from sim.decisions import CodecQuestion, CodecRule, DispatchQuestion, DispatchRule, first_come
+from sim.decisions import (
+    BY_DEFAULT,
+    Answer,
+    CodecQuestion,
+    CodecRule,
+    Dispatch,
+    DispatchQuestion,
+    Question,
+    Rules,
+    ShareQuestion,
+    equal,
+    first_come,
+)
 from sim.episode import Episode
-from sim.hosts import BaselineStore
 from sim.ledger import Ledger
 from sim.network import Flow, Network
 from sim.paths import RTT, opening
 from sim.payloads import CLASS_NAMES
-from sim.scenarios import LINK_TYPES
-from sim.telemetry import Averages, TransferRecord
+from sim.rows import Rows
+from sim.sender import Sender, Transfer
+from sim.sharing import Sharing
+from sim.telemetry import TransferRecord
 from sim.transfers import Stage, Stages
 
-_RECONNECT_ROUNDS = 2.0
+_RECONNECT_ROUNDS: Final = 2.0
 """Round trips to connect again after a break: a handshake and the question where to go on."""
 
 _Process = Generator[simpy.Event, Any, None]
-
-
-@dataclass(slots=True)
-class _Transfer:
-    """A transfer that has been answered: what it asks of the network, and how far it is."""
-
-    request: int
-    codec: Codec
-    stage: Stage
-    start_s: float
-    flow: Flow  # of the part that moves now
-    cpu_s: float
-    parts_sent: int = 0
 
 
 class Outlook(NamedTuple):
@@ -62,49 +61,68 @@ class Outlook(NamedTuple):
 class World:
     """One episode, running. Chance is over: what happens follows from the episode and the answers.
 
-    A transfer waits for a slot, asks a `CodecQuestion`, starts its connections, moves, and is recorded. Its
-    arrival is part of one process; the rest are callbacks of the events that it waits for, because a process
-    for each transfer takes the clock half as many events again. The world stops at every question until it
-    is answered:
+    A transfer waits until it is dispatched, asks a `CodecQuestion`, starts its connections, moves, and is
+    recorded; while transfers move, a `ShareQuestion` is put every control interval. A question is answered by
+    its rule, or left open: the world then stops until it is answered. By default codec questions are open:
 
         world = World(episode, codecs)
         while (question := world.next_question()) is not None:
             world.answer(rule(question))
 
+    Arrivals are a process; the rest are callbacks of the events that a transfer waits for, because a process
+    for each transfer takes the clock half as many events again.
+
     Args:
         episode: What chance has decided.
         codecs: The answers that a codec question can have.
-        dispatch: Rule that picks the next of the waiting; first come, first served when not given.
+        rules: Who answers which question.
+
+    Raises:
+        ValueError: If the control interval or the quantum of the rules is out of range.
     """
 
-    def __init__(
-        self, episode: Episode, codecs: Sequence[Codec], dispatch: DispatchRule = first_come
-    ) -> None:
+    def __init__(self, episode: Episode, codecs: Sequence[Codec], rules: Rules = BY_DEFAULT) -> None:
+        if not rules.quantum_s > 0:
+            raise ValueError(f"quantum_s must be above 0, got {rules.quantum_s}")
         scenario = episode.scenario
         self.episode = episode
         self.codecs = tuple(codecs)
-        self.clock = simpy.Environment()
-        self.network = Network(
-            self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores
+        self.clock = simpy.Environment(0.0)
+        self.network: Network[Transfer] = Network(
+            self._sent, self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores
         )
-        self.baselines = BaselineStore(scenario.host)
         self.ledger = Ledger(scenario.cpu_price, scenario.late_price)
         self.stages = Stages(episode, self.codecs)
-        self.averages = Averages(episode.nominal.tolist())
         self.records: list[TransferRecord] = []
-        self.waiting: list[int] = []
         self.moving: dict[int, tuple[float, Codec]] = {}  # since when, and with what
-        self._dispatch = dispatch
-        self._free_slots = scenario.slots
-        self._open: deque[int] = deque()
-        self._rows = _Rows(episode)
+        self._rows = Rows(episode)
+        self._sender = Sender(episode, self._rows, self.stages, self.network)
+        self._backlog = Backlog(scenario, self._rows)
+        self._rules = rules
+        self._open: deque[int] = deque()  # dispatched, their codec questions not yet answered
+        self._called = False  # may a dispatch or share question be due?
+        self._wait = 0  # number of the wait that someone chose; odd while it lasts
+        self._sharing = None
+        if rules.share is not equal:
+            self._sharing = Sharing(self.clock, self.network, rules.control_s, self._opening, self._call)
+        self._asked: Question | None = None
         self._setup_cpu_s = 0.0
-        self.clock.process(self._arrivals())
+        self.clock.timeout(self._rows.arrival_s[0], 0).callbacks.append(self._arrive)
 
     @property
     def finished(self) -> bool:
         """Whether every transfer has been recorded."""
         return len(self.records) == len(self.episode)
+
+    @property
+    def waiting(self) -> Sequence[int]:
+        """Those that wait for a slot, oldest first."""
+        return self._backlog.waiting
+
+    @property
+    def question(self) -> Question | None:
+        """The question that was put last and waits for its answer."""
+        return self._asked
 
     @property
     def cpu_s(self) -> float:
@@ -116,29 +134,32 @@ class World:
         """Cost accrued until now, in seconds."""
         return self.ledger.accrued(self.clock.now, self.cpu_s)
 
-    def next_question(self) -> CodecQuestion | None:
-        """Run until a transfer waits for an answer; None when all have moved.
+    def next_question(self) -> Question | None:
+        """Run until a question without a rule stands; None when all have moved.
 
         All that happens at one moment happens before a question of that moment is put, so that the second of
-        two transfers that start together sees the first.
+        two transfers that start together sees the first. Of one moment's questions, who goes comes before how
+        it is encoded, and that before who gets how much.
         """
-        clock, asked, records, all_of_them = self.clock, self._open, self.records, len(self.episode)
-        while len(records) < all_of_them and not (asked and clock.peek() > clock.now):
-            clock.step()
-        return self._question(asked[0]) if asked else None
+        while (question := self._next()) is not None:
+            rule: Any = self._rule(question)
+            if rule is None:
+                break
+            self._apply(question, rule(question))
+        self._asked = question
+        return question
 
-    def answer(self, codec: int) -> None:
-        """Answer the question that was put last with the index of a codec."""
-        if not self._open:
+    def answer(self, answer: Answer) -> None:
+        """Answer the question that was put last: the index of a codec, `Shares`, or `Go` or `WAIT`."""
+        if self._asked is None:
             raise RuntimeError("there is no open question; call next_question() first")
-        if not 0 <= codec < len(self.codecs):
-            raise ValueError(f"an answer must be an index of the {len(self.codecs)} codecs, got {codec}")
-        self._start(self._open.popleft(), codec)
+        self._apply(self._asked, answer)
+        self._asked = None
 
     def run(self, rule: CodecRule) -> None:
-        """Run to the end; ``rule`` answers every question."""
+        """Run to the end; ``rule`` answers every codec question."""
         while (question := self.next_question()) is not None:
-            self.answer(rule(question))
+            self.answer(rule(cast(CodecQuestion, question)))
 
     def outlook(self, codec: int) -> Outlook:
         """True prospects of the transfer whose question is open, under one answer; for oracles only."""
@@ -162,42 +183,120 @@ class World:
         request = self._open[0]
         return self._rows.priority[request], self._rows.deadline_s[request] - self.clock.now
 
-    def _arrivals(self) -> _Process:
-        requests = self.episode.requests
-        datasets = requests.dataset.tolist()
-        for request, at in enumerate(requests.arrival_s.tolist()):
-            if at > self.clock.now:
-                yield self.clock.timeout(at - self.clock.now)
-            now = self.clock.now
-            self.ledger.arrive(request, now, self._rows.priority[request], self._rows.deadline_s[request])
-            self.averages.request(datasets[request], now)
-            self.waiting.append(request)
+    def _arrive(self, come: simpy.Event) -> None:
+        """A request has come: let it wait for a slot, and be called when the next comes."""
+        first: Any = come.value
+        now, rows = self.clock.now, self._rows
+        for request in range(first, len(self.episode)):
+            if request > first and rows.arrival_s[request] > now:
+                self.clock.timeout(rows.arrival_s[request] - now, request).callbacks.append(self._arrive)
+                return
+            self.ledger.arrive(request, now, rows.priority[request], rows.deadline_s[request])
+            self._sender.averages.request(rows.dataset[request], now)
+            self._backlog.waiting.append(request)
             self._fill_slots()
 
+    def _next(self) -> Question | None:
+        """Run until any question stands."""
+        clock, open_, records, all_of_them = self.clock, self._open, self.records, len(self.episode)
+        while len(records) < all_of_them:
+            if (open_ or self._called) and clock.peek() > clock.now:
+                if self._called and (dispatch := self._dispatch_question()) is not None:
+                    return dispatch
+                if open_:
+                    return self._sender.codec_question(open_[0], clock.now, len(self._backlog.waiting))
+                if self._sharing is not None and self._sharing.due:
+                    return self._sender.share_question(clock.now, self.waiting)
+                self._called = False
+            else:
+                clock.step()
+        return None
+
+    def _rule(self, question: Question) -> Any:
+        if type(question) is CodecQuestion:
+            return self._rules.codec
+        return self._rules.share if type(question) is ShareQuestion else self._rules.dispatch
+
+    def _apply(self, question: Question, answer: Any) -> None:
+        if type(question) is CodecQuestion:
+            if not 0 <= answer < len(self.codecs):
+                raise ValueError(f"an answer must be an index of the {len(self.codecs)} codecs, got {answer}")
+            self._start(self._open.popleft(), answer)
+        elif type(question) is ShareQuestion:
+            assert self._sharing is not None  # it has put the question
+            self._setup_cpu_s += self._sharing.apply(question, answer)
+            self._sender.meter(self.clock.now)
+        else:
+            self._dispatch(cast(DispatchQuestion, question), answer)
+
     def _fill_slots(self) -> None:
-        while self._free_slots and self.waiting:
-            chosen = 0
-            if len(self.waiting) > 1:
-                chosen = self._dispatch(DispatchQuestion(self.clock.now, tuple(self.waiting)))
-            self._free_slots -= 1
-            self._open.append(self.waiting.pop(chosen))
+        """A transfer has come or ended: let others go, or have it asked at the end of this moment."""
+        if self._rules.dispatch is first_come:
+            while (request := self._backlog.take_first()) is not None:
+                self._open.append(request)
+        else:
+            self._wait += self._wait % 2
+            self._call()
+
+    def _call(self) -> None:
+        """Look at the end of this moment whether a dispatch or share question is due."""
+        self._called = True
+
+    def _dispatch_question(self) -> DispatchQuestion | None:
+        """The question who goes next, unless no one can or all but one answer is ruled out."""
+        backlog = self._backlog
+        while self._wait % 2 == 0 and (go := backlog.first()) is not None:
+            choices = [backlog.paths(request) for request in backlog.waiting]
+            may_wait = self._may_wait()
+            if may_wait or sum(map(len, choices)) > 1:
+                now = self.clock.now
+                return self._sender.dispatch_question(
+                    now, backlog.waiting, choices, backlog.free_slots, may_wait, (*self.moving, *self._open)
+                )
+            self._open.append(backlog.take(go))
+        return None
+
+    def _may_wait(self) -> bool:
+        """Whether anything will wake who waits, and may bring something."""
+        inside = len(self.records) + len(self.waiting) + len(self.moving) + len(self._open)
+        if self.moving or self._open or inside < len(self.episode):
+            return True
+        return self._rules.quantum_s < inf and self.clock.now < self._rows.times[-1]
+
+    def _dispatch(self, question: DispatchQuestion, answer: Dispatch) -> None:
+        if answer is not None:
+            self._open.append(self._backlog.take(answer))
+            return
+        if not question.may_wait:
+            raise ValueError("waiting is no answer when nothing more will come; let one go")
+        self._wait += 1
+        if self._rules.quantum_s < inf:
+            over = self.clock.timeout(self._rules.quantum_s, self._wait)
+            over.callbacks.append(self._waited)
+
+    def _waited(self, over: simpy.Event) -> None:
+        """A quantum has passed; ask again, unless something else came first."""
+        if over.value == self._wait:
+            self._wait += 1
+            self._call()
 
     def _start(self, request: int, number: int) -> None:
         """A transfer was answered: open its connections."""
-        now = self.clock.now
-        codec, path = self.codecs[number], self._rows.path[request]
+        now, rows = self.clock.now, self._rows
+        codec, path, size_bytes = self.codecs[number], rows.path[request], rows.size_bytes[request]
         self.moving[request] = (now, codec)
         stage, lost_s = self._stage(request, number)
         if stage.is_delta:
-            self.baselines.use(self._rows.dataset[request])
+            self._sender.baselines.use(rows.dataset[request])
         elif lost_s:
-            self.baselines.drop(self._rows.dataset[request])
+            self._sender.baselines.drop(rows.dataset[request])
         others = self.network.tally(path).streams
-        opening_s, gain, overhead, _ = self._opening(stage, path, self._rows.size_bytes[request], others)
+        opening_s, gain, overhead, _ = self._opening(stage, path, size_bytes, others)
         self._setup_cpu_s += stage.setup_cpu_s
+        first_bytes, later_bytes = rows.parts(request)
         flow = Flow(
             path,
-            self._rows.parts(request)[0],
+            first_bytes,
             stage.ratio / overhead,
             stage.streams,
             stage.streams,
@@ -208,22 +307,24 @@ class World:
             stage.decode,
             stage.cpu_per_byte,
         )
-        transfer = _Transfer(request, codec, stage, now, flow, stage.setup_cpu_s)
+        transfer = Transfer(request, number, codec, stage, now, flow, later_bytes, stage.setup_cpu_s)
         self.clock.timeout(opening_s + lost_s).callbacks.append(partial(self._send, transfer))
 
-    def _send(self, transfer: _Transfer, _: simpy.Event) -> None:
+    def _send(self, transfer: Transfer, _: simpy.Event) -> None:
         """Its connections are open: put the transfer, or what is left of it, on its path."""
-        self.network.carry(transfer.flow, partial(self._sent, transfer))
+        self.network.carry(transfer.flow, transfer)
+        if self._sharing is not None:
+            transfer.meter(self.clock.now, transfer.flow.size_bytes, 0.0)
+            self._sharing.schedule()
 
-    def _sent(self, transfer: _Transfer, cpu_s: float) -> None:
+    def _sent(self, transfer: Transfer, cpu_s: float) -> None:
         """A part has been decoded: record the transfer, or go on from the last acknowledged chunk."""
         transfer.cpu_s += cpu_s
-        transfer.parts_sent += 1
-        parts = self._rows.parts(transfer.request)
-        if transfer.parts_sent == len(parts):
+        if not transfer.later_bytes:
             self._complete(transfer)
             return
-        transfer.flow = transfer.flow._replace(size_bytes=parts[transfer.parts_sent])
+        transfer.flow = transfer.flow._replace(size_bytes=transfer.later_bytes)
+        transfer.later_bytes = 0.0  # a transfer breaks once
         reconnect_s = _RECONNECT_ROUNDS * self._rtt_s(transfer.flow.path)
         self.clock.timeout(reconnect_s).callbacks.append(partial(self._send, transfer))
 
@@ -236,29 +337,25 @@ class World:
         if not self.codecs[number].keeps_baseline:
             return self.stages.plain(request, number), 0.0
         dataset, now = self._rows.dataset[request], self.clock.now
-        baseline = self.baselines.peek(dataset, now)
+        baseline = self._sender.baselines.peek(dataset, now)
         if baseline is None:
             return self.stages.plain(request, number), 0.0
         if self._rows.receiver_lost(dataset, baseline.taken_s, now):
             return self.stages.plain(request, number), self._rtt_s(self._rows.path[request])
         return self.stages.delta(request, number, now - baseline.taken_s), 0.0
 
-    def _piece(self) -> int:
-        """Row of the conditions that hold now."""
-        return bisect_right(self._rows.times, self.clock.now) - 1
-
     def _rtt_s(self, path: int) -> float:
         """True round trip of a path now."""
-        return float(self.episode.conditions.links[self._piece(), path, RTT])
+        return float(self.episode.conditions.links[self._rows.piece(self.clock.now), path, RTT])
 
     def _opening(
         self, stage: Stage, path: int, size_bytes: float, others: float
     ) -> tuple[float, float, float, float]:
-        """What `sim.fluid.opening` says of a transfer that starts now."""
-        link = self.episode.conditions.links[self._piece(), path]
+        """What `sim.paths.opening` says of a transfer that starts now."""
+        link = self.episode.conditions.links[self._rows.piece(self.clock.now), path]
         return opening(size_bytes / stage.ratio, stage.streams, others, link, self.episode.path_limits[path])
 
-    def _complete(self, transfer: _Transfer) -> None:
+    def _complete(self, transfer: Transfer) -> None:
         request, stage, start_s = transfer.request, transfer.stage, transfer.start_s
         now = self.clock.now
         rows = self._rows
@@ -285,113 +382,7 @@ class World:
         del self.moving[request]
         self.ledger.complete(request, now)
         if stage.is_baseline:
-            self.baselines.put(dataset, start_s, rows.size_bytes[request])
-        self.averages.complete(record, kind, rows.probe(path, now)[2])
-        self._free_slots += 1
+            self._sender.baselines.put(dataset, start_s, rows.size_bytes[request])
+        self._sender.averages.complete(record, kind, rows.bandwidth(path, now))
+        self._backlog.release(path)
         self._fill_slots()
-
-    def _question(self, request: int) -> CodecQuestion:
-        now = self.clock.now
-        rows, averages = self._rows, self.averages
-        dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
-        baseline = self.baselines.peek(dataset, now)
-        age_s = now - baseline.taken_s if baseline is not None else 0.0
-        rtt_s, jitter_s, bandwidth, loss = rows.probe(path, now)
-        tally = self.network.tally(path)
-        seen, interval_s = averages.history(dataset)
-        cores = self.episode.scenario.host.cores
-        return CodecQuestion(
-            request,
-            now,
-            (self.episode.start_hour + now / 3600.0) % 24.0,
-            kind,
-            rows.size_bytes[request],
-            rows.entropy[request],
-            rows.sample_ratio[request],
-            rows.repetition[request],
-            rows.priority[request],
-            rows.deadline_s[request] - now,
-            now - rows.arrival_s[request],
-            baseline is not None,
-            age_s,
-            baseline.deltas if baseline is not None else 0,
-            self.stages.estimated_change(request, age_s) if baseline is not None else 1.0,
-            seen - 1,
-            interval_s,
-            averages.delta_ratio(dataset, kind),
-            path,
-            rows.link_types[path],
-            rows.nominal[path],
-            rtt_s,
-            jitter_s,
-            bandwidth,
-            loss,
-            rows.limits[path][0],
-            cores,
-            1.0 - (rows.cores_free(now) - tally.cores) / cores,
-            self.baselines.pressure,
-            tally.running,
-            len(self.waiting),
-            int(tally.streams),
-            tally.wire_bytes,
-            tally.core_s,
-            averages.zstd_ratio[kind],
-            averages.hde_ratio[kind],
-            averages.single_rate[path],
-            averages.amst_rate[path],
-            averages.goodput_share[path],
-        )
-
-
-class _Rows:
-    """The episode as plain lists: the clock meets one entry at a time, and lists hold Python's numbers."""
-
-    def __init__(self, episode: Episode) -> None:
-        self.arrival_s: list[float] = episode.requests.arrival_s.tolist()
-        self.dataset: list[int] = episode.requests.dataset.tolist()
-        self.size_bytes: list[float] = episode.requests.size_bytes.tolist()
-        self.priority: list[float] = episode.requests.priority.tolist()
-        self.deadline_s: list[float] = episode.deadline_s.tolist()
-        self.path: list[int] = episode.path.tolist()
-        self.kind: list[int] = episode.payloads.kind.tolist()
-        self.entropy: list[float] = episode.payloads.entropy.tolist()
-        self.sample_ratio: list[float] = episode.payloads.sample_ratio.tolist()
-        self.repetition: list[float] = episode.payloads.repetition.tolist()
-        self.times: list[float] = episode.conditions.times.tolist()
-        self.limits: list[tuple[float, float, int]] = [
-            (window, queue, int(control)) for window, queue, control in episode.path_limits.tolist()
-        ]
-        self.nominal: list[float] = episode.nominal.tolist()
-        self.link_types = [LINK_TYPES.index(spec.link_type) for spec in episode.scenario.paths]
-        self._cores: list[float] = episode.conditions.cores.tolist()
-        self._probes = episode.probes.values  # rows are made lists when they are read: most never are
-        self._last_probe = len(self._probes) - 1
-        self._probe_period_s = episode.probes.period_s
-        self._break_share: list[float] = episode.faults.break_share.tolist()
-        self._losses = list(
-            zip(
-                episode.faults.baseline_loss_s.tolist(),
-                episode.faults.baseline_loss_dataset.tolist(),
-                strict=True,
-            )
-        )
-
-    def parts(self, request: int) -> tuple[float, ...]:
-        """Bytes of a transfer until it breaks and from there on; all of them when it does not break."""
-        size_bytes, share = self.size_bytes[request], self._break_share[request]
-        return (size_bytes,) if isnan(share) else (size_bytes * share, size_bytes * (1 - share))
-
-    def probe(self, path: int, now_s: float) -> list[float]:
-        """Last measurement of a path: RTT, jitter, available bandwidth, loss."""
-        row: list[float] = self._probes[
-            min(int(now_s / self._probe_period_s), self._last_probe), path
-        ].tolist()
-        return row
-
-    def cores_free(self, now_s: float) -> float:
-        """Cores that other work leaves."""
-        return self._cores[bisect_right(self.times, now_s) - 1]
-
-    def receiver_lost(self, dataset: int, since_s: float, now_s: float) -> bool:
-        """Whether the receiver lost its baseline of a dataset in between."""
-        return any(lost == dataset and since_s < at <= now_s for at, lost in self._losses)

@@ -90,6 +90,32 @@ def lay(
     )
 
 
+def two_paths(
+    episode: Episode,
+    carries: tuple[float, float],
+    path: Sequence[int],
+    *,
+    slots: tuple[int | None, int | None] = (1, 1),
+    any_path: bool = False,
+) -> Episode:
+    """The same on two paths, which carry so many payload bytes a second without loss."""
+    (spec,) = episode.scenario.paths
+    specs = tuple(
+        replace(spec, name=f"path {number}", share=0.5, slots=own) for number, own in enumerate(slots)
+    )
+    links = np.repeat(episode.conditions.links, 2, axis=1)
+    links[:, :, 0] = np.array(carries) / GOODPUT_SHARE
+    return replace(
+        episode,
+        scenario=episode.scenario.with_(paths=specs, any_path=any_path),
+        path=np.asarray(path, np.int64),
+        conditions=episode.conditions._replace(links=links),
+        path_limits=np.repeat(episode.path_limits, 2, axis=0),
+        nominal=links[0, :, 0],
+        probes=episode.probes._replace(values=np.repeat(episode.probes.values, 2, axis=1)),
+    )
+
+
 def play(episode: Episode, *codecs: str) -> World:
     """Run to the end; the codecs answer in turn, the last one for all that are left."""
     names = sorted(set(codecs))
@@ -107,6 +133,11 @@ def by_request(world: World) -> list[TransferRecord]:
 @pytest.fixture(name="lay")
 def _lay() -> Callable[..., Episode]:
     return lay
+
+
+@pytest.fixture(name="two_paths")
+def _two_paths() -> Callable[..., Episode]:
+    return two_paths
 
 
 @pytest.fixture(name="play")

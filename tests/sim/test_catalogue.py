@@ -1,12 +1,14 @@
 """Every scenario of the catalogue draws and runs to its end under every codec; a bad one is refused."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sim.catalogue import PUBLISHED, SCENARIOS, SITES, UNCOUPLED, find_scenario
 from sim.codecs import parse_codec
+from sim.contended import CONTENDED
+from sim.decisions import CodecQuestion
 from sim.episode import draw_episode
 from sim.links import LinkModel
 from sim.scenarios import PathSpec, Probe, Scenario
@@ -35,8 +37,28 @@ def test_every_scenario_has_its_name_and_says_what_it_is(name: str) -> None:
     assert 10 < len(SCENARIOS[name].summary) < 120
 
 
-def test_there_are_ten_sites_five_published_tests_and_one_without_coupling() -> None:
-    assert (len(SITES), len(PUBLISHED), len(SCENARIOS)) == (10, 5, 16)
+def test_there_are_ten_sites_five_contended_ones_five_published_tests_and_one_without_coupling() -> None:
+    assert (len(SITES), len(CONTENDED), len(PUBLISHED), len(SCENARIOS)) == (10, 5, 5, 21)
+
+
+@pytest.mark.parametrize("scenario", CONTENDED, ids=lambda scenario: scenario.name)
+def test_in_the_contended_ones_many_wait_for_a_slot_and_few_queues_outlast_the_conditions(
+    scenario: Scenario,
+) -> None:
+    waited, late = 0, 0
+    for seed in range(8):
+        world = World(draw_episode(scenario, seed), CODECS)
+        world.run(lambda _: 1)
+        waited += sum(record.start_s > record.arrival_s for record in world.records)
+        late += world.clock.now > 1.5 * world.episode.requests.arrival_s[-1]
+    assert waited > 0.1 * 8 * scenario.requests
+    assert late <= 2  # conditions are drawn for half as long again as transfers arrive, and then stay
+
+
+def test_no_outage_lasts_for_ever() -> None:
+    for seed in range(40):
+        episode = draw_episode(SCENARIOS["outages"], seed)
+        assert episode.conditions.links[-1, 0, 0] > 0.1 * episode.nominal[0]
 
 
 def test_the_published_tests_send_what_was_published() -> None:
@@ -52,7 +74,7 @@ def test_without_coupling_no_transfer_meets_another_and_nothing_is_sent_twice() 
         world = World(episode, CODECS)
         met = 0
         while (question := world.next_question()) is not None:
-            met += question.running
+            met += cast(CodecQuestion, question).running
             world.answer(0)
         assert met <= 0.02 * len(episode)
 
@@ -93,6 +115,7 @@ def test_a_bad_scenario_names_itself_and_the_field(change: dict[str, Any], names
         ({"queue_bdp": 0.0}, "queue_bdp"),
         ({"link_type": "string"}, "link_type"),
         ({"control": "vegas"}, "control"),
+        ({"slots": 0}, "slots"),
     ],
 )
 def test_a_bad_path_names_the_field(change: dict[str, Any], names: str) -> None:

@@ -78,6 +78,18 @@ def test_an_encoder_that_cannot_fill_its_share_leaves_the_wire_to_others() -> No
     assert rates([flow(ratio=4, encode=2.0), flow()], [12.0]) == pytest.approx([2, 11.5])
 
 
+def test_weights_divide_what_is_ours_and_leave_cross_traffic_what_it_had() -> None:
+    # two streams against two of others: half is ours, 6, in threes to one
+    assert rates([flow(weight=3), flow(weight=1)], [12.0], cross=2) == pytest.approx([4.5, 1.5])
+
+
+def test_what_the_heaviest_cannot_use_goes_to_ours_and_not_to_cross_traffic() -> None:
+    # by streams the second gets (12 - 1) / 3 beside two of others; its small weight takes none of that away
+    assert rates([flow(weight=1e6, decode=1.0), flow(weight=1)], [12.0], cross=2) == pytest.approx(
+        [1, 11 / 3]
+    )
+
+
 def test_compression_turns_a_share_of_the_wire_into_more_raw_bytes() -> None:
     assert rates([flow(ratio=4), flow()], [12.0]) == pytest.approx([24, 6])
 
@@ -152,6 +164,16 @@ def test_no_wire_no_core_and_no_flow_is_overdrawn(
         assert (found / flows["ratio"])[flows["path"] == path].sum() <= rate * (1 + 1e-9)
 
 
+def filled(want: Floats, weight: Floats, rate: float, cross: float) -> Floats:
+    """Weighted max-min beside ``cross`` that want all they can get, by halving."""
+    low, high = 0.0, 1e6
+    for _ in range(100):
+        level = (low + high) / 2
+        used = np.minimum(want, level * weight).sum() + level * cross
+        low, high = (low, level) if used > rate else (level, high)
+    return np.minimum(want, low * weight)
+
+
 @given(crowds())
 def test_who_gets_less_than_he_asks_for_is_held_by_a_full_resource_of_which_none_gets_more_a_weight(
     crowd: tuple[list[tuple[float, ...]], list[float], float, float],
@@ -168,7 +190,8 @@ def test_who_gets_less_than_he_asks_for_is_held_by_a_full_resource_of_which_none
             continue
         wire = (found / flows["ratio"])[here]
         wire_share = wire / flows["weight"][here]
-        full = wire.sum() + cross * wire_share.max() >= rate * (1 - 1e-6)
+        limit = np.where(content | by_cores, found, np.inf)[here] / flows["ratio"][here]
+        full = wire.sum() >= filled(limit, flows["streams"][here], rate, cross).sum() * (1 - 1e-6)
         by_wire = full & (wire_share >= wire_share.max() * (1 - 1e-6))
         assert (content[here] | by_cores[here] | by_wire).all()
 
@@ -196,13 +219,9 @@ def bisected(
         found = np.empty(len(flows))
         for path, rate in enumerate(carries):
             here = flows["path"] == path
-            want, weight, ratio = (cap / flows["ratio"])[here], flows["weight"][here], flows["ratio"][here]
-            low, high = 0.0, 1e6
-            for _ in range(100):
-                level = (low + high) / 2
-                used = np.minimum(want, level * weight).sum() + level * cross
-                low, high = (low, level) if used > rate else (level, high)
-            found[here] = np.minimum(want, low * weight) * ratio
+            want = (cap / flows["ratio"])[here]
+            ours = filled(want, flows["streams"][here], rate, cross).sum()
+            found[here] = filled(want, flows["weight"][here], ours, 0.0) * flows["ratio"][here]
         return found
 
     low, high = 0.0, 1e6

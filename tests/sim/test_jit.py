@@ -23,6 +23,33 @@ def test_a_change_in_any_kernel_file_gives_another_cache(tmp_path: Path) -> None
     assert content_hash(tmp_path) != before
 
 
+def test_a_fitted_figure_and_a_second_package_are_part_of_the_cache(tmp_path: Path) -> None:
+    sim, envs = tmp_path / "sim", tmp_path / "envs"
+    sim.mkdir()
+    envs.mkdir()
+    (sim / "fitted.json").write_text("1.0")
+    before = content_hash(sim, envs)
+    (sim / "fitted.json").write_text("2.0")
+    refitted = content_hash(sim, envs)
+    (envs / "kernel.py").write_text("return 10")
+    assert len({before, refitted, content_hash(sim, envs), content_hash(sim)}) == 3  # no envs, no difference
+
+
+def test_kernels_of_two_packages_are_kept_apart(tmp_path: Path) -> None:
+    names = "from envs.features import _fill; from sim.fluid import join; "
+    show = "print(*(kernel._cache.cache_path for kernel in (_fill, join)))"
+    run = subprocess.run(
+        [sys.executable, "-c", names + show],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours, its = (Path(path).relative_to(tmp_path).parts[0] for path in run.stdout.split())
+    assert ours != its
+
+
 def test_the_first_folder_that_can_be_written_is_taken(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file is no folder")

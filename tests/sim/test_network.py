@@ -1,6 +1,6 @@
 """Transfers on the clock: when they end, what is counted of them, and that looking on changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -9,11 +9,20 @@ import simpy
 from sim.network import Flow, Network
 from sim.physics import GOODPUT_SHARE
 
+Done = Callable[[float], None]
 
-def network(clock: simpy.Environment, pieces: Sequence[tuple[float, float]] = ((0.0, 2.0),)) -> Network:
+
+def network(clock: simpy.Environment, pieces: Sequence[tuple[float, float]] = ((0.0, 2.0),)) -> Network[Done]:
     times = np.array([time for time, _ in pieces])
     conditions = np.array([[[rate / GOODPUT_SHARE, 1e-3, 0.0, 0.0]] for _, rate in pieces])
-    return Network(clock, times, conditions, np.array([[1e15, 1e15, 0.0]]), np.full(len(pieces), 8.0))
+    return Network(
+        lambda done, cpu_s: done(cpu_s),
+        clock,
+        times,
+        conditions,
+        np.array([[1e15, 1e15, 0.0]]),
+        np.full(len(pieces), 8.0),
+    )
 
 
 def flow(size_bytes: float, *, streams: float = 1.0, ratio: float = 1.0, encode: float = 100.0) -> Flow:
@@ -23,7 +32,9 @@ def flow(size_bytes: float, *, streams: float = 1.0, ratio: float = 1.0, encode:
     )  # fmt: skip
 
 
-def send(clock: simpy.Environment, wires: Network, at_s: float, one: Flow, ends: dict[float, float]) -> None:
+def send(
+    clock: simpy.Environment, wires: Network[Done], at_s: float, one: Flow, ends: dict[float, float]
+) -> None:
     """Start a flow at ``at_s``; its end is written under its size."""
 
     def done(cpu_s: float) -> None:

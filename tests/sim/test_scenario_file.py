@@ -101,6 +101,7 @@ def test_an_item_of_a_list_is_changed_by_its_name_even_where_the_base_names_a_li
         ("base: wan\nhost: {core: 3}\n", "host.core: unknown key, with the value 3; did you mean 'cores'?"),
         ("base: wan\nhost: {cores: 1.5}\n", "branch.yaml: host.cores: expected a whole number, got 1.5"),
         ("base: wan\nhost: {cores: true}\n", "branch.yaml: host.cores: expected a whole number, got True"),
+        ("base: wan\nany_path: 1\n", "branch.yaml: any_path: expected true or false, got 1"),
         ("base: wan\nhost: {cores: 0}\n", "branch.yaml: host: host cores must be at least 1, got 0"),
         ("base: wan\nhost: 4\n", "branch.yaml: host: expected settings as 'key: value', got 4"),
         ("base: wan\ncpu_price: cheap\n", "branch.yaml: cpu_price: expected a number, got 'cheap'"),

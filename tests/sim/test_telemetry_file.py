@@ -106,7 +106,7 @@ def test_noting_decisions_does_not_change_what_happens(played):
     alone = World(world.episode, CODEC_LIST)
     alone.run(lambda question: question.request % len(CODEC_LIST))
     assert alone.records == world.records
-    with pytest.raises(RuntimeError, match="no open question to note"):
+    with pytest.raises(RuntimeError, match="no open codec question to note"):
         decisions(world, None, 0)
 
 

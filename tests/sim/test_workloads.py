@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sim.payloads import CLASS_NAMES, MIXES
-from sim.workloads import Workload, draw_requests
+from sim.workloads import Workload, _by_share, draw_requests
 
 PLAIN = Workload(interval_s=2.0, datasets=10)
 
@@ -75,6 +75,12 @@ def test_one_offs_are_sent_once_and_numbered_after_the_others() -> None:
     assert once.mean() == pytest.approx(0.3, abs=0.02)
     assert drawn.dataset[once].tolist() == list(range(10, 10 + once.sum()))
     assert len(drawn.kind_of_dataset) == 10 + once.sum()
+
+
+def test_a_draw_by_shares_is_the_choice_of_numpy() -> None:
+    shares = np.array([0.2, 0.0, 0.5, 0.3])
+    drawn = _by_share(shares, 1000, np.random.default_rng(5))
+    assert (drawn == np.random.default_rng(5).choice(4, size=1000, p=shares)).all()
 
 
 def test_popularity_falls_as_zipf() -> None:
