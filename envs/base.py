@@ -1,7 +1,8 @@
-"""A world with one question left open, as a Gymnasium environment."""
+"""A world with a question left open, as a Gymnasium environment."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import gymnasium as gym
 import numpy as np
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from envs.features import FeatureList
 from sim.catalogue import find_scenario
 from sim.codecs import Codec, parse_codec
-from sim.decisions import CodecQuestion
-from sim.episode import draw_episode
+from sim.decisions import BY_DEFAULT, Answer, Question, Rules
+from sim.episode import Episode, draw_episode
 from sim.scenarios import Scenario
 from sim.traces import Trace
 from sim.world import World
 
 Observation = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 _AHEAD: Final = 4
 """Worlds made in one go after the first: in a row they take half the time that they take one by one."""
@@ -26,16 +28,24 @@ _AHEAD: Final = 4
 class WorldEnv(gym.Env[Observation, Any]):
     """What the environments share: episodes, the clock, the cost; a subclass turns actions into answers.
 
+    Attributes:
+        task: Its name in configs, catalogues and tables.
+        masked: Whether some actions may be illegal; `action_masks` and ``info["action_mask"]`` tell which.
+        world: The running episode.
+
     Args:
         scenario: One or several scenarios, by name or as objects; each episode is of one, drawn evenly.
         codecs: Answers of the codec question.
         features: What is seen of a question.
+        rules: Who answers what the agent does not.
         traces: Recorded link conditions to use in place of the scenarios' link models.
         render_mode: ``rgb_array`` draws the episode so far.
 
     Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw a chosen one.
     """
 
+    task: ClassVar[str]
+    masked: ClassVar[bool] = False
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
@@ -44,6 +54,7 @@ class WorldEnv(gym.Env[Observation, Any]):
         codecs: Sequence[str],
         features: FeatureList,
         *,
+        rules: Rules = BY_DEFAULT,
         traces: Sequence[Trace] = (),
         render_mode: str | None = None,
     ) -> None:
@@ -60,6 +71,7 @@ class WorldEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.observation_space = spaces.Box(-1.0, 1.0, (len(features),), np.float32)
         self.world: World | None = None
+        self._rules = rules
         self._traces = traces
         self._stock: list[World] = []
         self._draw_next = 1
@@ -75,8 +87,11 @@ class WorldEnv(gym.Env[Observation, Any]):
         self.world = self._next_world(options or {})
         self._cost = 0.0
         question = self.world.next_question()
-        assert question is not None  # a scenario has at least one transfer
-        return self.features.observe(question), {"scenario": self.world.episode.scenario.name}
+        assert question is not None  # every episode asks at least once
+        info: dict[str, Any] = {"scenario": self.world.episode.scenario.name}
+        if self.masked:
+            info["action_mask"] = self.action_masks()
+        return self._observe(question), info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Answer the open question and run to the next; the reward is minus the cost accrued in between."""
@@ -86,13 +101,18 @@ class WorldEnv(gym.Env[Observation, Any]):
         cost = world.cost
         reward, self._cost = self._cost - cost, cost
         if question is None:
-            info = {
+            last = {
                 "scenario": world.episode.scenario.name,
                 "episode_seed": world.episode.seed,
                 "cost_s": cost,
             }
-            return np.zeros(len(self.features), np.float32), reward, True, False, info
-        return self._observe(question), reward, False, False, {}
+            return np.zeros(len(self.features), np.float32), reward, True, False, last
+        info = {"action_mask": self.action_masks()} if self.masked else {}
+        return self._observe(question), reward, False, False, info
+
+    def action_masks(self) -> Mask:
+        """Which actions answer the open question; of several parts of an action, one after the other."""
+        return self._mask(self._question())
 
     def render(self) -> NDArray[np.uint8] | None:
         """Timeline of the episode so far: who was sent when, with which codec, on which capacity."""
@@ -102,11 +122,21 @@ class WorldEnv(gym.Env[Observation, Any]):
 
         return draw_timeline(self._running())
 
-    def _observe(self, question: CodecQuestion) -> Observation:
+    def _observe(self, question: Question) -> Observation:
         return self.features.observe(question)
 
-    def _answer(self, action: Any) -> int:
-        raise NotImplementedError
+    def _mask(self, question: Question) -> Mask:
+        raise NotImplementedError(f"in dwcp/{type(self).__name__} every action is legal")
+
+    @abstractmethod
+    def _answer(self, action: Any) -> Answer:
+        """What an action says to the open question."""
+
+    def _question(self) -> Question:
+        question = self._running().question
+        if question is None:
+            raise RuntimeError("the episode is over; call reset()")
+        return question
 
     def _running(self) -> World:
         if self.world is None:
@@ -120,13 +150,16 @@ class WorldEnv(gym.Env[Observation, Any]):
                 f"unknown reset options {sorted(unknown)}; there are episode, episode_seed and scenario"
             )
         if "episode" in options:
-            return World(options["episode"], self.codecs)
+            return self._start(options["episode"])
         if options:
             return self._draw(options.get("scenario"), options.get("episode_seed"))
         if not self._stock:
             self._stock = [self._draw() for _ in range(self._draw_next)]
             self._draw_next = _AHEAD
         return self._stock.pop(0)
+
+    def _start(self, episode: Episode) -> World:
+        return World(episode, self.codecs, self._rules)
 
     def _draw(self, scenario: str | Scenario | None = None, seed: int | None = None) -> World:
         """A world at its start, its episode drawn with the environment's own generator as far as not told."""
@@ -135,4 +168,4 @@ class WorldEnv(gym.Env[Observation, Any]):
         elif isinstance(scenario, str):
             scenario = find_scenario(scenario)
         seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
-        return World(draw_episode(scenario, seed, self._traces), self.codecs)
+        return self._start(draw_episode(scenario, seed, self._traces))

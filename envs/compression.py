@@ -49,6 +49,8 @@ class Compression(WorldEnv):
         render_mode: ``rgb_array`` or None.
     """
 
+    task = "compression"
+
     def __init__(
         self,
         scenario: str | Scenario | Sequence[str | Scenario] = "wan",

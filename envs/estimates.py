@@ -6,18 +6,24 @@ in place of the payload, averages in place of this transfer's ratio. So they are
 
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.codecs import (
     FITTED,
-    INDEX_RATE,
     STACK_CPU_S_PER_BYTE,
     coder_rate,
     delta_decode_rate,
     delta_encode_rate,
+    full_baseline_encode_rate,
 )
 from sim.decisions import CodecQuestion
 from sim.jit import njit
 from sim.payloads import CLASS_NAMES
 from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
+
+CODEC_ROW: Final = np.dtype([(name, np.float64) for name in CodecQuestion._fields])
+"""A codec question as a row of numbers, which compiled code can read."""
 
 _RATIO_EXPONENTS: Final = tuple(1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES)
 """From the ratio of a scattered sample to that of the payload, by class (measured): samples miss repeats."""
@@ -27,6 +33,7 @@ _DECODE: Final = FITTED.decode["zstd3"]
 _coder_rate = njit(coder_rate)
 _delta_encode_rate = njit(delta_encode_rate)
 _delta_decode_rate = njit(delta_decode_rate)
+_full_baseline_encode_rate = njit(full_baseline_encode_rate)
 
 
 class Estimates(NamedTuple):
@@ -38,6 +45,11 @@ class Estimates(NamedTuple):
     amst_s: float
 
 
+def codec_rows(question: CodecQuestion) -> NDArray[np.void]:
+    """A question as the one row of a `CODEC_ROW` array."""
+    return np.frombuffer(np.fromiter(question, np.float64), CODEC_ROW)
+
+
 @njit
 def _seconds(
     size: float, ratio: float, wire: float, rtt_s: float, window_bytes: float, streams: float, coder: float
@@ -47,32 +59,25 @@ def _seconds(
 
 
 @njit
-def _alone(
-    size: float,
-    ratio: float,
-    delta: tuple[float, float],
-    bandwidth: float,
-    capacity: float,
-    rtt_s: float,
-    loss: float,
-    window_bytes: float,
-) -> tuple[float, float, float, float]:
-    """Seconds raw, with zstd, with HDE and with AMST, in one call: every decision waits for it.
-
-    ``delta`` is the ratio of a delta and the share of blocks it sends; a ratio of 0 when none can be sent.
-    """
-    bandwidth = max(bandwidth, 1.0)
-    others = max(0.0, capacity / bandwidth - 1.0)
+def alone(rows: NDArray[np.void]) -> tuple[float, float, float, float]:
+    """The `Estimates` of the question in the first row of a `CODEC_ROW` array."""
+    question = rows[0]
+    size, rtt_s, window_bytes = question["size_bytes"], question["rtt_s"], question["window_bytes"]
+    ratio = max(question["sample_ratio"], 1.0) ** _RATIO_EXPONENTS[int(question["kind"])]
+    bandwidth = max(question["bandwidth"], 1.0)
+    others = max(0.0, question["capacity"] / bandwidth - 1.0)
     whole = bandwidth * (1.0 + others) * GOODPUT_SHARE
-    ceiling = stream_ceiling(rtt_s, loss, window_bytes, CUBIC)
+    ceiling = stream_ceiling(rtt_s, question["loss"], window_bytes, CUBIC)
     single = min(whole / (1.0 + others), ceiling)
     many = min(whole * _AMST_STREAMS / (_AMST_STREAMS + others), _AMST_STREAMS * ceiling)
     raw = 1.0 / STACK_CPU_S_PER_BYTE
     encode, decode = _coder_rate(_ENCODE, ratio, size), _coder_rate(_DECODE, ratio, size)
-    if delta[0] > 0.0:
-        hde_ratio, hde_coder = delta[0], min(_delta_encode_rate(delta[1]), _delta_decode_rate(delta[1]))
+    if question["has_baseline"]:
+        changed = question["changed"]
+        hde_ratio = max(question["delta_ratio"], 1.0)
+        hde_coder = min(_delta_encode_rate(changed), _delta_decode_rate(changed))
     else:
-        hde_ratio, hde_coder = ratio, min(1.0 / (1.0 / encode + 1.0 / INDEX_RATE), decode)
+        hde_ratio, hde_coder = ratio, min(_full_baseline_encode_rate(encode), decode)
     return (
         _seconds(size, 1.0, single, rtt_s, window_bytes, 1.0, raw),
         _seconds(size, ratio, single, rtt_s, window_bytes, 1.0, min(encode, decode)),
@@ -83,7 +88,4 @@ def _alone(
 
 def estimate(question: CodecQuestion) -> Estimates:
     """Estimates from what a question carries."""
-    ratio = max(question.sample_ratio, 1.0) ** _RATIO_EXPONENTS[question.kind]
-    delta = (max(question.delta_ratio, 1.0), question.changed) if question.has_baseline else (0.0, 1.0)
-    path = question.bandwidth, question.capacity, question.rtt_s, question.loss, question.window_bytes
-    return Estimates._make(_alone(question.size_bytes, ratio, delta, *path))
+    return Estimates._make(alone(codec_rows(question)))

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from envs.estimates import estimate
+from envs.estimates import alone, codec_rows
 from sim.decisions import CodecQuestion
 from sim.jit import njit
 from sim.payloads import CLASS_NAMES
@@ -63,7 +63,7 @@ class FeatureList:
         read: Takes their values from a question, in the same order and in their units.
     """
 
-    def __init__(self, features: Sequence[Feature], read: Callable[[CodecQuestion], Sequence[float]]) -> None:
+    def __init__(self, features: Sequence[Feature], read: Callable[[Any], ArrayLike]) -> None:
         self.features = tuple(features)
         self.names = tuple(feature.name for feature in self.features)
         if len(set(self.names)) != len(self.names):
@@ -83,14 +83,14 @@ class FeatureList:
         """Number of features."""
         return len(self.features)
 
-    def raw(self, question: CodecQuestion) -> NDArray[np.float64]:
+    def raw(self, question: Any) -> NDArray[np.float64]:
         """The features in their units, shape (features,)."""
-        values = self._read(question)
+        values = np.asarray(self._read(question), np.float64)
         if len(values) != len(self.features):
             raise ValueError(
                 f"the list has {len(self.features)} features, got {len(values)} values from its read"
             )
-        return np.array(values, np.float64)
+        return values
 
     def scaled(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features in their units, shape (..., features), brought to [-1, 1]."""
@@ -104,7 +104,7 @@ class FeatureList:
         np.exp(values, where=self._log, out=values)
         return values
 
-    def observe(self, question: CodecQuestion) -> NDArray[np.float32]:
+    def observe(self, question: Any) -> NDArray[np.float32]:
         """The observation of a question, shape (features,), each entry in [-1, 1]."""
         scaled = np.empty(len(self._rules), np.float32)
         _scale(self.raw(question), self._rules, scaled)
@@ -210,58 +210,62 @@ _ESTIMATES = (
 )
 """What the measurements come to: the sender's own estimates, see `envs.estimates`."""
 
+_FEATURES = _PUBLISHED + _STATE + _ESTIMATES
 
-def _read(q: CodecQuestion) -> tuple[float, ...]:
-    """The values of the three lists, in their order and units: in one go, for every decision waits for it."""
-    bandwidth = max(q.bandwidth, 1.0)
-    none_s, zstd_s, hde_s, amst_s = estimate(q)
-    return (
+
+@njit
+def _fill(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
+    """Write the values of the three lists, in their order and units, of the question in the first row."""
+    q = rows[0]
+    bandwidth = max(q["bandwidth"], 1.0)
+    none_s, zstd_s, hde_s, amst_s = alone(rows)
+    values[:] = (
         # published: network
-        q.rtt_s / MS,
-        q.jitter_s / MS,
-        q.bandwidth / MBIT,
-        q.loss,
-        q.link_type,
-        q.path,
+        q["rtt_s"] / MS,
+        q["jitter_s"] / MS,
+        q["bandwidth"] / MBIT,
+        q["loss"],
+        q["link_type"],
+        q["path"],
         # payload
-        q.size_bytes / MIB,
-        q.entropy,
-        1.0 - 1.0 / q.sample_ratio,
-        1.0 - q.changed,
-        q.kind,
+        q["size_bytes"] / MIB,
+        q["entropy"],
+        1.0 - 1.0 / q["sample_ratio"],
+        1.0 - q["changed"],
+        q["kind"],
         # system
-        q.cpu_load,
-        q.memory_pressure,
-        q.running,
-        q.hour,
+        q["cpu_load"],
+        q["memory_pressure"],
+        q["running"],
+        q["hour"],
         # history
-        q.delta_ratio,
-        q.amst_rate / bandwidth,
-        q.zstd_ratio,
+        q["delta_ratio"],
+        q["amst_rate"] / bandwidth,
+        q["zstd_ratio"],
         # state: baseline
-        q.has_baseline,
-        q.baseline_age_s,
-        q.deltas,
-        q.changed,
-        q.seen + 0.5,
-        min(q.interval_s, _FOREVER_S),
+        q["has_baseline"],
+        q["baseline_age_s"],
+        q["deltas"],
+        q["changed"],
+        q["seen"] + 0.5,
+        min(q["interval_s"], _FOREVER_S),
         # load
-        q.streams + 0.5,
-        q.waiting + 0.5,
-        q.wire_backlog_bytes / bandwidth,
-        q.core_backlog_s / q.cores,
+        q["streams"] + 0.5,
+        q["waiting"] + 0.5,
+        q["wire_backlog_bytes"] / bandwidth,
+        q["core_backlog_s"] / q["cores"],
         # path and sender
-        q.capacity / MBIT,
-        q.cores,
-        q.size_bytes / bandwidth,
-        q.window_bytes / q.rtt_s / bandwidth,
-        MSS * 1.22 / q.rtt_s / max(q.loss, _LEAST_LOSS) ** 0.5 / bandwidth,
-        q.single_rate / bandwidth,
-        q.goodput_share,
+        q["capacity"] / MBIT,
+        q["cores"],
+        q["size_bytes"] / bandwidth,
+        q["window_bytes"] / q["rtt_s"] / bandwidth,
+        MSS * 1.22 / q["rtt_s"] / np.sqrt(max(q["loss"], _LEAST_LOSS)) / bandwidth,
+        q["single_rate"] / bandwidth,
+        q["goodput_share"],
         # stakes
-        q.priority,
-        min(q.slack_s, _FOREVER_S),
-        q.waited_s,
+        q["priority"],
+        min(q["slack_s"], _FOREVER_S),
+        q["waited_s"],
         # estimates
         none_s,
         none_s / zstd_s,
@@ -270,5 +274,11 @@ def _read(q: CodecQuestion) -> tuple[float, ...]:
     )
 
 
-CODEC_FEATURES = FeatureList(_PUBLISHED + _STATE + _ESTIMATES, _read)
+def _read(question: CodecQuestion) -> NDArray[np.float64]:
+    values = np.empty(len(_FEATURES))
+    _fill(codec_rows(question), values)
+    return values
+
+
+CODEC_FEATURES = FeatureList(_FEATURES, _read)
 """The observation of `dwcp/Compression-v0`."""

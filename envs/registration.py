@@ -2,7 +2,11 @@
 
 import gymnasium as gym
 
-IDS = {"dwcp/Compression-v0": "envs.compression:Compression"}
+IDS = {
+    "dwcp/Compression-v0": "envs.compression:Compression",
+    "dwcp/Allocation-v0": "envs.allocation:Allocation",
+    "dwcp/Scheduling-v0": "envs.scheduling:Scheduling",
+}
 
 
 def register() -> None:

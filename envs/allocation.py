@@ -1,0 +1,126 @@
+"""`dwcp/Allocation-v0`: what share of link and CPU does each running transfer get?"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, cast, get_args
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.allocation_features import prospects, share_features
+from envs.allocation_rewards import published, utility
+from envs.base import Observation, WorldEnv
+from envs.codec_rule import codec_rule
+from envs.compression import DEFAULT_CODECS
+from sim.codecs import parse_codec
+from sim.decisions import Rules, ShareQuestion, Shares
+from sim.scenarios import Scenario
+from sim.traces import Trace
+
+Reward = Literal["cost", "published", "utility"]
+
+TILT: Final = 5.0
+"""An action of +1 weighs e to this; between -1 and +1 lie 22 000, enough for the first to leave nothing."""
+_MOST_STREAMS: Final = 64
+
+
+class Allocation(WorldEnv):
+    """One step is one control interval in which something moves.
+
+    Action:
+        Box(-1, 1), shape (2 * slots,) or, with ``streams``, (3 * slots,): for every slot its tilt on the
+        link, then for every slot its tilt on the cores, then its place in ``streams``. A transfer weighs
+        ``streams * exp(5 * tilt)`` on its path and ``exp(5 * tilt)`` on the cores, so zeros are the plain
+        rule. What one cannot use, others get; every action is legal. Transfers without a slot weigh what the
+        last slot does; the entries of empty slots are ignored. With ``streams``, [-1, 1] is divided evenly
+        among the counts; only transfers sent by AMST have that choice.
+
+    Observation:
+        Box(-1, 1) of `envs.allocation_features`, shape (15 + 19 * slots,), listed in ``docs/allocation.md``:
+        the site, then a slot for each that moves, by priority over the time it needs alone, highest first.
+        After the last decision: zeros.
+
+    Reward:
+        ``cost``: minus the cost, in seconds, that accrued since the last decision; what passes before the
+        first is charged to the first step, so the return is exactly minus the cost of the episode.
+        ``published`` and ``utility`` are those of the literature, see `envs.allocation_rewards`; policies are
+        always compared by cost.
+
+    Start:
+        At the end of the first control interval in which something moves.
+
+    End:
+        Terminated when every transfer has been decoded; never truncated. The last info holds ``cost_s``.
+
+    Args:
+        scenario: Name(s) or object(s); see `sim.catalogue`.
+        codecs: Codecs to send with.
+        codec: Which of them: the name of one, or ``shortest`` for the shortest by the sender's own estimates.
+        slots: Transfers that are seen and weighed one by one.
+        control_s: Seconds between two decisions, above 0.
+        streams: Counts of TCP connections that an AMST transfer may be given; empty leaves its own.
+        reward: What a step earns.
+        traces: Recorded link conditions to use in place of the link models.
+        render_mode: ``rgb_array`` or None.
+    """
+
+    task = "allocation"
+
+    def __init__(
+        self,
+        scenario: str | Scenario | Sequence[str | Scenario] = "wan",
+        codecs: Sequence[str] = DEFAULT_CODECS,
+        *,
+        codec: str = "shortest",
+        slots: int = 10,
+        control_s: float = 1.0,
+        streams: Sequence[int] = (),
+        reward: Reward = "cost",
+        traces: Sequence[Trace] = (),
+        render_mode: str | None = None,
+    ) -> None:
+        if reward not in get_args(Reward):
+            raise ValueError(f"reward must be one of {', '.join(get_args(Reward))}, got {reward!r}")
+        if any(not 1 <= count <= _MOST_STREAMS for count in streams):
+            raise ValueError(f"streams must be counts from 1 to {_MOST_STREAMS}, got {tuple(streams)}")
+        offered = [parse_codec(name) for name in codecs]
+        super().__init__(
+            scenario,
+            codecs,
+            share_features(offered, slots),
+            rules=Rules(codec=codec_rule(codec, offered), share=None, control_s=control_s),
+            traces=traces,
+            render_mode=render_mode,
+        )
+        self.slots = slots
+        self.streams = tuple(streams)
+        self.action_space = spaces.Box(-1.0, 1.0, ((3 if streams else 2) * slots,), np.float32)
+        self._reward = reward
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Weigh those that move and run to the end of the next interval in which something does."""
+        ended_before = len(self._running().records)
+        observation, reward, ended, truncated, last = super().step(action)
+        if self._reward != "cost":
+            world = self._running()
+            question = cast(ShareQuestion | None, world.question)
+            if self._reward == "published":
+                reward = published(world.records[ended_before:], question)
+            else:
+                reward = utility(question)
+        return observation, reward, ended, truncated, last
+
+    def _answer(self, action: Any) -> Shares:
+        question = cast(ShareQuestion, self._question())
+        parts = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(-1, self.slots)
+        order = [one.place for one in prospects(question)]
+        slot = np.minimum(np.argsort(order), self.slots - 1)  # of each that moves
+        tilt = np.exp(TILT * parts[:2, slot])
+        streams = [one.streams for one in question.running]
+        if self.streams:
+            share = (parts[2] + 1.0) / 2.0
+            chosen = np.minimum((share * len(self.streams)).astype(int), len(self.streams) - 1)
+            for place in order[: self.slots]:
+                if self.codecs[question.running[place].codec].family == "amst":
+                    streams[place] = self.streams[chosen[slot[place]]]
+        link = (tilt[0] * streams).tolist()
+        return Shares(link, tilt[1].tolist(), streams if self.streams else None)
