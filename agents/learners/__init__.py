@@ -1,1 +1,1 @@
-"""PPO and DQN on the questions, trained in legs that can be resumed exactly."""
+"""PPO, DQN and their masked kin on the questions, trained in legs that can be resumed exactly."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from agents.learners.models import load_model
-from envs.features import CODEC_FEATURES
+from agents.learners.models import input_space, load_model
+from envs.base import WorldEnv
 from sim.errors import InputError
 from sim.files import TEMPORARY, writing
 
@@ -22,11 +23,11 @@ class Checkpoint(NamedTuple):
     """What a training has come to between two legs.
 
     Attributes:
-        model: Networks, optimiser, counters; of DQN the replay buffer, too.
+        model: Networks, optimiser, counters; of DQN and its like the replay buffer, too.
         curve: A row a leg.
     """
 
-    model: PPO | DQN
+    model: BaseAlgorithm
     curve: list[dict[str, float]]
 
 
@@ -48,7 +49,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, training: Mapping[str
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         model.save(fresh / _MODEL)
-        if isinstance(model, DQN):
+        if isinstance(model, OffPolicyAlgorithm):
             model.save_replay_buffer(fresh / _REPLAY)
         (fresh / _TRAINING).write_text(json.dumps({"training": training, "curve": curve}))
         os.replace(fresh, whole)
@@ -57,11 +58,17 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, training: Mapping[str
             shutil.rmtree(other, ignore_errors=True)
 
 
-def read_checkpoint(folder: Path, kind: str, training: Mapping[str, Any]) -> Checkpoint | None:
+def read_checkpoint(folder: Path, kind: str, training: Mapping[str, Any], env: WorldEnv) -> Checkpoint | None:
     """The newest state in a folder, without its environment; None if there is none.
 
+    Args:
+        folder: All checkpoints of the training.
+        kind: Of the learner.
+        training: What is trained, as it was given to `write_checkpoint`.
+        env: One such as it is trained on.
+
     Raises:
-        InputError: If it is torn or of another training.
+        InputError: If it is torn, of another training, or of an environment with other spaces.
     """
     numbers = [int(one.name[4:]) for one in folder.glob("leg-*") if one.name[4:].isdecimal()]
     if not numbers:
@@ -71,10 +78,8 @@ def read_checkpoint(folder: Path, kind: str, training: Mapping[str, Any]) -> Che
     model = load_model(kind, newest / _MODEL)
     if not curve or curve[-1].get("step") != model.num_timesteps:
         raise InputError(newest, "", f"expected model and curve of the same step, got others; {_WAY_OUT}")
-    if model.observation_space.shape != (len(CODEC_FEATURES),):
-        problem = f"expected {len(CODEC_FEATURES)} features, got {model.observation_space.shape}; {_WAY_OUT}"
-        raise InputError(newest / _MODEL, "", problem)
-    if isinstance(model, DQN):
+    _check_spaces(newest / _MODEL, model, kind, env)
+    if isinstance(model, OffPolicyAlgorithm):
         _load_replay(model, newest / _REPLAY)
     return Checkpoint(model, curve)
 
@@ -95,7 +100,17 @@ def _curve(path: Path, training: Any) -> list[dict[str, float]]:
     return curve
 
 
-def _load_replay(model: DQN, path: Path) -> None:
+def _check_spaces(path: Path, model: BaseAlgorithm, kind: str, env: WorldEnv) -> None:
+    if model.action_space != env.action_space:
+        problem = f"expected actions of {env.action_space}, got {model.action_space}"
+    elif model.observation_space != (expected := input_space(kind, env)):
+        problem = f"expected observations of shape {expected.shape}, got {model.observation_space.shape}"
+    else:
+        return
+    raise InputError(path, "", f"{problem}; {_WAY_OUT}")
+
+
+def _load_replay(model: OffPolicyAlgorithm, path: Path) -> None:
     try:
         model.load_replay_buffer(path)
         if model.replay_buffer.n_envs != model.n_envs:  # type: ignore[union-attr]

@@ -4,35 +4,48 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3 import DQN, PPO
+from sb3_contrib import QRDQN, MaskablePPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
-from agents.policy import Actions, Mask, Observation, Policy, best_allowed
+from agents.policy import Action, Actions, Mask, Observation, Policy, best_allowed
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class NetworkPolicy(Policy):
-    """The greedy policy of a fully connected network: logits of PPO, Q-values of DQN.
+    """The greedy policy of a fully connected network.
 
     Args:
         name: Catalogue name.
         layers: Weights (inputs, outputs) and bias of each layer.
         activation: ``tanh`` or ``relu``, between layers.
+        action_space: What the outputs stand for: a score of each action (Discrete), of each action of each
+            part, side by side (MultiDiscrete), or the action itself (Box of one dimension).
     """
 
-    def __init__(self, name: str, layers: Sequence[Layer], activation: str) -> None:
+    def __init__(
+        self, name: str, layers: Sequence[Layer], activation: str, action_space: spaces.Space[Any]
+    ) -> None:
         self.name = name
         self._layers = tuple(layers)
         self._tanh = activation == "tanh"
+        self._action_space = action_space
 
-    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
-        """The allowed action with the highest output."""
-        return best_allowed(self.scores(observation), mask)
+    def act(self, observation: Observation, mask: Mask | None = None) -> Action:
+        """The allowed action with the highest score, of each part of its own; of a Box the mean, clipped."""
+        scores = self.scores(observation)
+        if isinstance(self._action_space, spaces.Box):
+            return np.clip(scores, self._action_space.low, self._action_space.high)
+        if isinstance(self._action_space, spaces.MultiDiscrete):
+            return _best_of_parts(scores, self._action_space.nvec, mask)
+        return best_allowed(scores, mask)
 
     def scores(self, observation: Observation) -> NDArray[np.float32]:
-        """Outputs of the network, shape (..., actions)."""
+        """Outputs of the network, shape (..., outputs): logits of PPO, values of DQN, means of a Box."""
         hidden = observation
         for weight, bias in self._layers[:-1]:
             hidden = hidden @ weight + bias
@@ -41,16 +54,32 @@ class NetworkPolicy(Policy):
         return hidden @ weight + bias
 
 
-def network_policy(name: str, model: PPO | DQN) -> NetworkPolicy:
+def _best_of_parts(scores: NDArray[np.float32], sizes: NDArray[np.int64], mask: Mask | None) -> Actions:
+    """The best allowed action of each part, shape (..., parts)."""
+    ends = np.cumsum(sizes)[:-1]
+    parts = np.split(scores, ends, axis=-1)
+    masks = [None] * len(parts) if mask is None else np.split(mask, ends, axis=-1)
+    return np.stack([best_allowed(*part) for part in zip(parts, masks, strict=True)], axis=-1)
+
+
+def network_policy(name: str, model: BaseAlgorithm) -> NetworkPolicy:
     """The greedy policy of a model as it is now."""
-    if isinstance(model, PPO):
-        modules: list[Any] = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+    policy: Any = model.policy
+    if isinstance(model, PPO | MaskablePPO):
+        modules: list[Any] = [*policy.mlp_extractor.policy_net, policy.action_net]
     else:
-        modules = list(model.policy.q_net.q_net)
+        modules = list(policy.quantile_net.quantile_net if isinstance(model, QRDQN) else policy.q_net.q_net)
     layers = [
         (module.weight.detach().numpy().T.copy(), module.bias.detach().numpy().copy())
         for module in modules
         if isinstance(module, nn.Linear)
     ]
+    if isinstance(model, QRDQN):
+        layers[-1] = _mean_over_quantiles(*layers[-1], model.n_quantiles)
     activation = "tanh" if any(isinstance(module, nn.Tanh) for module in modules) else "relu"
-    return NetworkPolicy(name, layers, activation)
+    return NetworkPolicy(name, layers, activation, model.action_space)
+
+
+def _mean_over_quantiles(weight: NDArray[np.float32], bias: NDArray[np.float32], quantiles: int) -> Layer:
+    """The last layer of QR-DQN, outputs (quantiles, actions), as one of action values: a mean is linear."""
+    return weight.reshape(len(weight), quantiles, -1).mean(axis=1), bias.reshape(quantiles, -1).mean(axis=0)

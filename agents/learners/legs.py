@@ -7,22 +7,22 @@ of one that was not.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from agents.learners.forward import NetworkPolicy, network_policy
-from agents.learners.models import make_model
+from agents.learners.models import fitting_kinds, make_model
 from agents.learners.settings import LearnerConfig
 from agents.learners.training_env import TrainingEpisode, training_envs
-from sim.codecs import Codec
+from agents.play import MakeEnv
 from sim.files import TEMPORARY, writing
 from sim.randomness import stream
 
@@ -35,6 +35,7 @@ _LOGGED = (
     "train/value_loss",
     "train/explained_variance",
     "train/approx_kl",
+    "train/std",
 )
 
 
@@ -45,13 +46,15 @@ class Plan(NamedTuple):
         config: Algorithm and hyper-parameters.
         seed: Root of its chance.
         leg_steps: Decisions between two checkpoints and validations.
-        codecs: What the actions stand for.
+        make_env: Makes the environment.
+        environment: What is left open in it, in words of JSON: a checkpoint of another one is refused.
     """
 
     config: LearnerConfig
     seed: int
     leg_steps: int
-    codecs: Sequence[Codec]
+    make_env: MakeEnv
+    environment: Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
@@ -103,9 +106,12 @@ def train(
 
     Raises:
         InputError: If the checkpoint in the folder is torn or of another training.
+        ValueError: If no learner of this kind can be trained on this environment.
     """
-    total, checkpoints = plan.config.steps, folder / "checkpoints"
-    stored = read_checkpoint(checkpoints, plan.config.kind, _described(plan))
+    total, checkpoints, env = plan.config.steps, folder / "checkpoints", plan.make_env()
+    if plan.config.kind not in (kinds := fitting_kinds(env)):
+        raise ValueError(f"{env.task} can train {', '.join(kinds)}, got {plan.config.kind}; take one of them")
+    stored = read_checkpoint(checkpoints, plan.config.kind, _described(plan), env)
     model, curve = (stored.model, stored.curve) if stored else (None, [])
     if model is not None:
         model.set_logger(_silent())
@@ -122,11 +128,11 @@ def train(
 
 
 def _run_leg(
-    plan: Plan, pool: Sequence[TrainingEpisode], model: PPO | DQN | None, leg: int, until: int
-) -> tuple[PPO | DQN, list[float]]:
+    plan: Plan, pool: Sequence[TrainingEpisode], model: BaseAlgorithm | None, leg: int, until: int
+) -> tuple[BaseAlgorithm, list[float]]:
     """One leg, up to the first update at or after ``until`` steps."""
     dice = int(stream(plan.seed, f"{plan.config.name} leg {leg}").integers(2**31))
-    envs = training_envs(pool, plan.codecs, plan.config.envs, 1.0 - plan.config.gamma)
+    envs = training_envs(pool, plan.make_env, plan.config.envs, 1.0 - plan.config.gamma)
     if model is None:
         model = make_model(plan.config, envs, dice)
         model.set_logger(_silent())
@@ -145,7 +151,7 @@ def _run_leg(
     return model, stop.rewards
 
 
-def _cut_replay(model: PPO | DQN) -> None:
+def _cut_replay(model: BaseAlgorithm) -> None:
     """Mark the newest decisions as the last of their episodes, which go no further.
 
     Without it n-step returns would run from an episode that was left into the next leg's first.
@@ -158,15 +164,14 @@ def _cut_replay(model: PPO | DQN) -> None:
 
 def _described(plan: Plan) -> dict[str, Any]:
     """What a checkpoint must agree on with the training that goes on from it."""
-    codecs = [codec.name for codec in plan.codecs]
     return plan.config.model_dump(mode="json") | {
         "seed": plan.seed,
         "leg_steps": plan.leg_steps,
-        "codecs": codecs,
+        "environment": plan.environment,
     }
 
 
-def _row(model: PPO | DQN, cost: float, rewards: Sequence[float]) -> dict[str, float]:
+def _row(model: BaseAlgorithm, cost: float, rewards: Sequence[float]) -> dict[str, float]:
     logged = {
         name: float(model.logger.name_to_value[name])
         for name in _LOGGED
@@ -184,7 +189,7 @@ def _silent() -> Logger:
     return Logger(folder=None, output_formats=[])
 
 
-def _save(model: PPO | DQN, path: Path) -> None:
+def _save(model: BaseAlgorithm, path: Path) -> None:
     fresh = path.with_name(f"{TEMPORARY}{path.name}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

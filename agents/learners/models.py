@@ -1,24 +1,84 @@
 """Stable-Baselines3 models from our settings, and from their files."""
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
+from gymnasium import spaces
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from agents.learners.settings import DQNConfig, LearnerConfig, PPOConfig
+from agents.learners.masking import MaskedDQN, MaskedOffPolicy, MaskedQRDQN, with_mask_columns
+from agents.learners.settings import (
+    LearnerConfig,
+    MaskedDQNConfig,
+    OffPolicyConfig,
+    OnPolicyConfig,
+    PPOConfig,
+    QRDQNConfig,
+)
+from envs.base import WorldEnv
 from sim.errors import InputError
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 
-def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> PPO | DQN:
+class Kind(NamedTuple):
+    """An algorithm, and the environments that it can be trained on.
+
+    Attributes:
+        algorithm: The class.
+        actions: Action spaces that it can fill.
+        masks: Whether it keeps to action masks.
+    """
+
+    algorithm: type[BaseAlgorithm]
+    actions: tuple[type[spaces.Space[Any]], ...]
+    masks: bool
+
+
+KINDS: Final[dict[str, Kind]] = {
+    "ppo": Kind(PPO, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete), masks=False),
+    "dqn": Kind(DQN, (spaces.Discrete,), masks=False),
+    "masked_ppo": Kind(MaskablePPO, (spaces.Discrete, spaces.MultiDiscrete), masks=True),
+    "masked_dqn": Kind(MaskedDQN, (spaces.Discrete,), masks=True),
+    "qrdqn": Kind(MaskedQRDQN, (spaces.Discrete,), masks=True),
+}
+"""Algorithms by the ``kind`` of their settings."""
+
+
+def fitting_kinds(env: WorldEnv) -> tuple[str, ...]:
+    """The kinds of learner that can be trained on an environment."""
+    return tuple(
+        name
+        for name, kind in KINDS.items()
+        if isinstance(env.action_space, kind.actions) and (kind.masks or not env.masked)
+    )
+
+
+def input_space(kind: str, env: WorldEnv) -> spaces.Space[Any]:
+    """What a model of a kind has as its observation space: with the mask in it, if it travels that way."""
+    if issubclass(KINDS[kind].algorithm, MaskedOffPolicy):
+        return with_mask_columns(env.observation_space, env.action_space)
+    return env.observation_space
+
+
+def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
     """A model before its first step, on the CPU: networks of this size gain nothing elsewhere."""
-    policy = {"net_arch": list(config.layers), "activation_fn": _ACTIVATIONS[config.activation]}
-    if isinstance(config, PPOConfig):
-        return PPO(
+    policy: dict[str, Any] = {
+        "net_arch": list(config.layers),
+        "activation_fn": _ACTIVATIONS[config.activation],
+    }
+    algorithm: Any = KINDS[config.kind].algorithm
+    if isinstance(config, OnPolicyConfig):
+        if isinstance(config, PPOConfig):
+            policy["log_std_init"] = math.log(config.action_sd)
+        return algorithm(
             "MlpPolicy",
             envs,
             learning_rate=_schedule(config),
@@ -35,8 +95,10 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> PPO | DQN:
             seed=seed,
             device="cpu",
         )
-    if isinstance(config, DQNConfig):
-        return DQN(
+    if isinstance(config, OffPolicyConfig):
+        if isinstance(config, QRDQNConfig):
+            policy["n_quantiles"] = config.quantiles
+        return algorithm(
             "MlpPolicy",
             envs,
             learning_rate=_schedule(config),
@@ -54,26 +116,32 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> PPO | DQN:
             policy_kwargs=policy,
             seed=seed,
             device="cpu",
+            **({"double": config.double} if isinstance(config, MaskedDQNConfig) else {}),
         )
     raise TypeError(f"no model for settings of kind {config.kind!r}")
 
 
-def load_model(kind: str, path: Path) -> PPO | DQN:
+def load_model(kind: str, path: Path) -> BaseAlgorithm:
     """A saved model, without its environment.
 
     Raises:
         InputError: If the file is missing, torn or of another algorithm.
     """
-    algorithm: type[PPO] | type[DQN] = PPO if kind == "ppo" else DQN
+    algorithm: Any = KINDS[kind].algorithm
     try:
         with warnings.catch_warnings():  # it takes its own n-step buffer, when loaded, for a foreign one
             warnings.filterwarnings("ignore", message="`n_steps=")
-            return algorithm.load(path, device="cpu")
+            model = algorithm.load(path, device="cpu")
+        if type(model.policy) is not algorithm.policy_aliases["MlpPolicy"]:
+            raise ValueError(
+                "policy of another algorithm"
+            )  # DQN would take a masked one, and forget the mask
     except Exception as error:  # Stable-Baselines3 lets zipfile's, pickle's and torch's errors through
-        expected = f"expected a saved {kind.upper()} model"
+        expected = f"expected a saved {algorithm.__name__} model"
         raise InputError(
             path, "", f"{expected}, got {_reason(error)}; remove its folder to train again"
         ) from error
+    return model
 
 
 def _reason(error: Exception) -> str:
@@ -84,7 +152,7 @@ def _reason(error: Exception) -> str:
     )
 
 
-def _schedule(config: PPOConfig | DQNConfig) -> float | Callable[[float], float]:
+def _schedule(config: OnPolicyConfig | OffPolicyConfig) -> float | Callable[[float], float]:
     """Learning rate by the share of steps that is left; below 0 when a last rollout goes past the end."""
     rate = config.rate
     return rate if config.schedule == "constant" else lambda left: rate * max(left, 0.0)

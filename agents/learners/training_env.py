@@ -1,28 +1,29 @@
-"""The environment as a learner meets it: episodes from a pool, rewards relative to a constant codec's."""
+"""The environment as a learner meets it: episodes from a pool, rewards relative to a fixed rule's."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.catalogue import static_policies
-from agents.play import play
+from agents.play import MakeEnv, play
 from agents.policy import Policy
-from envs.compression import Compression
-from sim.codecs import Codec
+from envs.base import WorldEnv
 from sim.episode import Episode
 
 
 class TrainingEpisode(NamedTuple):
-    """An episode to train on, and how a constant fares on it.
+    """An episode to train on, and how a fixed rule fares on it.
 
     Attributes:
         episode: The episode.
-        times: Moments of the reference run, ascending, shape (n,), in seconds.
-        accrued: What the best static codec has cost by then, shape (n,), in seconds; the last is its cost of
+        times: Moments of the reference run, ascending, shape (n,), in seconds: each of its decisions, and the
+            end.
+        accrued: What the best fixed rule has cost by then, shape (n,), in seconds; the last is its cost of
             the episode.
     """
 
@@ -30,32 +31,37 @@ class TrainingEpisode(NamedTuple):
     times: NDArray[np.float64]
     accrued: NDArray[np.float64]
 
+    @property
+    def mean_cost(self) -> float:
+        """Cost a decision of the reference run, in seconds."""
+        return float(self.accrued[-1]) / (len(self.times) - 1)
 
-def training_episode(episode: Episode, codecs: Sequence[Codec]) -> TrainingEpisode:
-    """Run every static codec over an episode and keep the cheapest run as its reference."""
-    runs = [_accrual(episode, policy, codecs) for policy in static_policies(codecs)]
+
+def training_episode(env: WorldEnv, episode: Episode) -> TrainingEpisode:
+    """Run every fixed rule of a task over an episode and keep the cheapest run as its reference."""
+    runs = [_accrual(env, episode, policy) for policy in static_policies(env)]
     times, accrued = min(runs, key=lambda run: float(run[1][-1]))
     return TrainingEpisode(episode, times, accrued)
 
 
 def _accrual(
-    episode: Episode, policy: Policy, codecs: Sequence[Codec]
+    env: WorldEnv, episode: Episode, policy: Policy
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     points: list[tuple[float, float]] = []
-    world = play(episode, policy, codecs, watch=lambda at, *_: points.append((at.clock.now, at.cost)))
+    world = play(env, episode, policy, watch=lambda at, *_: points.append((at.clock.now, at.cost)))
     points.append((world.clock.now, world.cost))
     times, accrued = np.array(points).T
     return times, accrued
 
 
 class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Draws its episodes from a pool and rewards what is saved beside the best static codec.
+    """Draws its episodes from a pool and rewards what is saved beside the best fixed rule.
 
     The reward of a step is what the reference run accrued in that time minus what this run did, over the
     reference's mean cost a decision, times ``unit``. It sums to
-    ``(reference cost - cost) / reference cost * decisions * unit``: a difference to the true return that no
-    action changes, so what is optimal stays so, while the chance of sizes and arrivals, which both runs
-    share, cancels; and scenarios weigh the same, whatever their seconds.
+    ``(reference cost - cost) / reference cost * decisions of the reference * unit``: a difference to the true
+    return that no action changes, so what is optimal stays so, while the chance of sizes and arrivals, which
+    both runs share, cancels; and scenarios weigh the same, whatever their seconds.
 
     Args:
         env: The environment.
@@ -68,7 +74,7 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         Reinforcement Learning in Input-Driven Environments. ICLR 2019.
     """
 
-    def __init__(self, env: Compression, pool: Sequence[TrainingEpisode], unit: float) -> None:
+    def __init__(self, env: WorldEnv, pool: Sequence[TrainingEpisode], unit: float) -> None:
         super().__init__(env)
         self._world_env = env
         self._pool = pool
@@ -76,6 +82,12 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._reference = pool[0]
         self._passed = 0.0
         self._rng = np.random.default_rng(0)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """What the open question allows; all, where nothing is ever forbidden."""
+        if not self._world_env.masked:
+            return np.ones(flatdim(self.action_space), bool)
+        return self._world_env.action_masks()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -90,23 +102,15 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take an action; the reward is relative to the reference run."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        episode, times, accrued = self._reference
+        _, times, accrued = self._reference
         world = self._world_env.world
         assert world is not None
         passed = float(accrued[-1] if terminated else np.interp(world.clock.now, times, accrued))
         saved = passed - self._passed + float(reward)
         self._passed = passed
-        mean = float(accrued[-1]) / len(episode)
-        return observation, saved / mean * self._unit, terminated, truncated, info
+        return observation, saved / self._reference.mean_cost * self._unit, terminated, truncated, info
 
 
-def training_envs(
-    pool: Sequence[TrainingEpisode], codecs: Sequence[Codec], count: int, unit: float
-) -> DummyVecEnv:
+def training_envs(pool: Sequence[TrainingEpisode], make_env: MakeEnv, count: int, unit: float) -> DummyVecEnv:
     """``count`` environments side by side in this process: the fastest way for cheap environments."""
-
-    def one() -> gym.Env[Any, Any]:
-        scenarios = [pool[0].episode.scenario]
-        return PoolEnv(Compression(scenarios, [codec.name for codec in codecs]), pool, unit)
-
-    return DummyVecEnv([one] * count)
+    return DummyVecEnv([lambda: PoolEnv(make_env(), pool, unit)] * count)
