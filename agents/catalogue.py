@@ -1,21 +1,43 @@
-"""Policies by name, as YAML, tables and TensorBoard call them."""
+"""Policies by task and name, as YAML, tables and TensorBoard call them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from agents import share_rules
+from agents.dispatch_rules import (
+    DispatchRule,
+    Hold,
+    RandomDispatch,
+    Score,
+    apparent_tardiness,
+    business_hours,
+    busy_for,
+    highest_response_ratio,
+    last_slot_for,
+    least_to_spare,
+    most_urgent,
+    never,
+    oldest,
+    shortest,
+    weighted_shortest,
+)
 from agents.heuristics import Contention, DwcpRule, Estimate, Fixed, ModeRule
 from agents.one_step_oracle import OneStepOracle, PublishedOracle
 from agents.policy import Policy
-from sim.codecs import Codec
+from agents.share_rules import ShareRule, Weigh
+from agents.stream_tuners import BayesianSearch, GradientAscent, HillClimb
+from envs.base import WorldEnv
 
-Build = Callable[[Sequence[Codec]], Policy]
+Build = Callable[[WorldEnv], Policy]
+"""Makes a policy for an environment: its codecs, features and spaces are there to be asked for."""
 
 
 class Entry(NamedTuple):
     """One name of the catalogue.
 
     Attributes:
-        kind: static, rule, oracle, supervised, learner or search.
+        kind: static (a fixed rule: the best of them is what others are set against), rule, oracle,
+            supervised, learner, search or bound.
         about: One line for people.
         build: Makes the policy, where no training comes before.
     """
@@ -29,53 +51,180 @@ def _published(price: float) -> Entry:
     return Entry(
         "oracle",
         f"the published one-step label at a CPU price of {price:g}",
-        lambda codecs: PublishedOracle(codecs, price),
+        lambda env: PublishedOracle(env.codecs, price),
     )
 
 
-POLICIES: Final[dict[str, Entry]] = {
-    "dwcp_rule": Entry("rule", "DWCP's fallback rule", DwcpRule),
-    "mode_rule": Entry("rule", "DWCP's mode rules (data centre, hybrid, internet)", ModeRule),
-    "estimate": Entry("rule", "shortest time by lagged averages, blind to others", Estimate),
-    "contention": Entry("rule", "the same, with the wait caused to others and had from them", Contention),
-    "ensemble": Entry("supervised", "XGBoost 0.7 and a network 0.3, trained on the one-step oracle's labels"),
-    "nn19": Entry("supervised", "the published two-class network (HDE or AMST) on 19 inputs"),
-    "ppo": Entry("learner", "proximal policy optimisation, Stable-Baselines3"),
-    "dqn": Entry("learner", "deep Q-learning, Stable-Baselines3"),
-    "one_step_oracle": Entry("oracle", "true ratios and rates, blind to all that follows", OneStepOracle),
-    "published_oracle_0.001": _published(0.001),
-    "published_oracle_0.1": _published(0.1),
-    "published_oracle_1": _published(1.0),
-    "best_found": Entry("search", "best answers found by local search over the whole episode"),
+def _order(name: str, about: str, score: Score, hold: Hold = never) -> Entry:
+    return Entry("static", about, lambda env: DispatchRule(name, env.features, score, hold))
+
+
+def _shares(weigh: Weigh, about: str) -> Entry:
+    return Entry("static", about, lambda env: ShareRule(env, weigh))
+
+
+def _tardiness(name: str, env: WorldEnv, hold: Hold = never) -> DispatchRule:
+    score = apparent_tardiness(env.scenarios[0].late_price)
+    return DispatchRule(name, env.features, score, hold)
+
+
+_PPO: Final = Entry("learner", "proximal policy optimisation, Stable-Baselines3")
+_MASKED_PPO: Final = Entry("learner", "proximal policy optimisation over allowed actions only, sb3-contrib")
+_QRDQN: Final = Entry("learner", "quantile regression deep Q-learning, sb3-contrib")
+_BOUND: Final = Entry("bound", "a relaxation with perfect knowledge: no policy can cost less")
+
+POLICIES: Final[dict[str, dict[str, Entry]]] = {
+    "compression": {
+        "dwcp_rule": Entry("rule", "DWCP's fallback rule", lambda env: DwcpRule(env.codecs)),
+        "mode_rule": Entry(
+            "rule", "DWCP's mode rules (data centre, hybrid, internet)", lambda env: ModeRule(env.codecs)
+        ),
+        "estimate": Entry(
+            "rule", "shortest time by lagged averages, blind to others", lambda env: Estimate(env.codecs)
+        ),
+        "contention": Entry(
+            "rule",
+            "the same, with the wait caused to others and had from them",
+            lambda env: Contention(env.codecs),
+        ),
+        "ensemble": Entry(
+            "supervised", "XGBoost 0.7 and a network 0.3, trained on the one-step oracle's labels"
+        ),
+        "nn19": Entry("supervised", "the published two-class network (HDE or AMST) on 19 inputs"),
+        "ppo": _PPO,
+        "dqn": Entry("learner", "deep Q-learning, Stable-Baselines3"),
+        "qrdqn": _QRDQN,
+        "one_step_oracle": Entry(
+            "oracle",
+            "true ratios and rates, blind to all that follows",
+            lambda env: OneStepOracle(env.codecs),
+        ),
+        "published_oracle_0.001": _published(0.001),
+        "published_oracle_0.1": _published(0.1),
+        "published_oracle_1": _published(1.0),
+        "best_found": Entry("search", "best answers found by local search over the whole episode"),
+        "bound": _BOUND,
+    },
+    "allocation": {
+        "equal": _shares(share_rules.equal, "every stream and every encoder weighs the same: the plain rule"),
+        "proportional": _shares(
+            share_rules.proportional, "in proportion to what is still to be sent and encoded"
+        ),
+        "proportional_fair": _shares(
+            share_rules.proportional_fair, "by the rate each could have over what it has had"
+        ),
+        "priority": _shares(share_rules.priority, "higher priorities first"),
+        "published": _shares(share_rules.published, "the DWCP resource allocator's shares: demand by tier"),
+        "srpt": _shares(share_rules.srpt, "shortest remaining time first"),
+        "wsrpt": _shares(share_rules.wsrpt, "highest priority over remaining time first"),
+        "wsrpt_soft": _shares(share_rules.wsrpt_soft, "the same, less strictly"),
+        "greedy": _shares(
+            share_rules.greedy, "the same order, each given the rate that it is expected to reach"
+        ),
+        "edf": _shares(share_rules.edf, "earliest deadline first"),
+        "least_slack": _shares(share_rules.least_slack, "least time to spare before the deadline first"),
+        "hill_climb": Entry("rule", "streams tuned by hill climbing (Falcon)", HillClimb),
+        "gradient": Entry("rule", "streams tuned along the gradient of utility (Falcon)", GradientAscent),
+        "bayesian": Entry("rule", "streams tuned by Bayesian search (Falcon)", BayesianSearch),
+        "ppo": _PPO,
+        "bound": _BOUND,
+    },
+    "scheduling": {
+        "fifo": _order("fifo", "first come, first served", oldest),
+        "sjf": _order("sjf", "shortest estimated time first", shortest),
+        "edf": _order("edf", "earliest deadline first", most_urgent),
+        "wspt": _order("wspt", "highest priority over estimated time first", weighted_shortest),
+        "atc": Entry(
+            "static",
+            "the same, with a deadline that comes near counted beforehand",
+            lambda env: _tardiness("atc", env),
+        ),
+        "hrrn": _order(
+            "hrrn", "longest wait in multiples of the estimated time first", highest_response_ratio
+        ),
+        "least_slack": _order("least_slack", "least time to spare before the deadline first", least_to_spare),
+        "off_peak": _order(
+            "off_peak",
+            "the oldest, but outside business hours unless critical or due",
+            oldest,
+            business_hours,
+        ),
+        "wspt_serial": _order(
+            "wspt_serial", "wspt, when what is underway is nearly through", weighted_shortest, busy_for(1.0)
+        ),
+        "wspt_reserve": _order(
+            "wspt_reserve",
+            "wspt, with the last free slot kept for short ones",
+            weighted_shortest,
+            last_slot_for(1.0, 2),
+        ),
+        "atc_reserve": Entry(
+            "static",
+            "atc, with the last free slot kept for short ones",
+            lambda env: _tardiness("atc_reserve", env, last_slot_for(1.0, 2)),
+        ),
+        "random": Entry("rule", "any legal action", lambda env: RandomDispatch()),
+        "masked_ppo": _MASKED_PPO,
+        "masked_dqn": Entry("learner", "double deep Q-learning over allowed actions only"),
+        "qrdqn": _QRDQN,
+        "bound": _BOUND,
+    },
+    "joint": {
+        "masked_ppo": _MASKED_PPO,
+        "bound": _BOUND,
+    },
 }
-"""Every policy but the constants: each codec is one, under its own name."""
+"""Every policy of each task; with a task of codecs, each codec is one more, under its own name."""
 
 
-def static_policies(codecs: Sequence[Codec]) -> list[Policy]:
-    """One constant for each codec."""
-    return [Fixed(codec.name, action) for action, codec in enumerate(codecs)]
+def policies_of(task: str) -> dict[str, Entry]:
+    """The policies of a task by name; of compression without its codecs.
+
+    Raises:
+        ValueError: If there is no such task.
+    """
+    if task not in POLICIES:
+        raise ValueError(f"unknown task {task!r}; there are {', '.join(POLICIES)}")
+    return POLICIES[task]
 
 
-def kind_of(name: str, codecs: Sequence[Codec]) -> str:
-    """Kind of a policy; a codec's name is a static one.
+def static_policies(env: WorldEnv) -> list[Policy]:
+    """The fixed rules of a task: of compression one constant a codec, of others all of kind static."""
+    if env.task == "compression":
+        return [Fixed(codec.name, action) for action, codec in enumerate(env.codecs)]
+    return [
+        entry.build(env)
+        for entry in POLICIES[env.task].values()
+        if entry.kind == "static" and entry.build is not None
+    ]
+
+
+def kind_of(name: str, env: WorldEnv) -> str:
+    """Kind of a policy; of compression a codec's name is a static one.
 
     Raises:
         KeyError: If there is no policy of that name.
     """
-    return "static" if any(codec.name == name for codec in codecs) else POLICIES[name].kind
+    return "static" if _codec(name, env) is not None else POLICIES[env.task][name].kind
 
 
-def make_policy(name: str, codecs: Sequence[Codec]) -> Policy:
+def make_policy(name: str, env: WorldEnv) -> Policy:
     """A policy that needs no training.
 
     Raises:
         KeyError: If there is none of that name.
         ValueError: If it must be trained or searched for.
     """
-    for action, codec in enumerate(codecs):
-        if codec.name == name:
-            return Fixed(name, action)
-    build = POLICIES[name].build
+    if (codec := _codec(name, env)) is not None:
+        return Fixed(name, codec)
+    build = POLICIES[env.task][name].build
     if build is None:
         raise ValueError(f"{name} does not come ready made; train it or search for it")
-    return build(codecs)
+    return build(env)
+
+
+def _codec(name: str, env: WorldEnv) -> int | None:
+    """Action of the codec of that name, where a codec is a policy."""
+    if env.task != "compression":
+        return None
+    return next((action for action, codec in enumerate(env.codecs) if codec.name == name), None)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 Observation = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Actions = npt.NDArray[np.int64]
+Action = int | npt.NDArray[Any]
+"""What an environment's ``step`` takes: an int, int64 (parts,) of several choices, or float32 (size,)."""
 
 
 class Policy(ABC):
@@ -24,15 +26,16 @@ class Policy(ABC):
     needs_world: ClassVar[bool] = False
 
     @abstractmethod
-    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+    def act(self, observation: Observation, mask: Mask | None = None) -> Action:
         """The action for one observation, or one action for each row of a batch.
 
         Args:
             observation: Shape (F,) or (N, F), float32; the features are always the last axis.
-            mask: True where an action is allowed, shape (A,) or (N, A); None allows all.
+            mask: True where an action is allowed, shape (A,) or (N, A), the parts of an action of several
+                side by side; None allows all.
 
         Returns:
-            An int for shape (F,), int64 of shape (N,) for (N, F).
+            For shape (F,) an `Action`; for (N, F) one a row: int64 (N,) or (N, parts), float32 (N, size).
         """
 
     def reset(self) -> None:

@@ -14,7 +14,7 @@ from experiments.graph_policy import GraphPolicy
 from experiments.parity import Parity, compare, read_parity
 from sim.errors import InputError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Of the manifest; a reader refuses any other."""
 
 POLICY_FILE, MANIFEST_FILE, PARITY_FILE = "policy.onnx", "manifest.json", "parity.parquet"
@@ -28,9 +28,11 @@ class BundleReport(NamedTuple):
 
     Attributes:
         folder: Where it lies.
+        task: The question that it answers.
         features: Names in the order of the input.
         actions: Names, those of all parts side by side.
-        sizes: How many actions each part has.
+        sizes: How many actions each part has; empty for answers of numbers.
+        masked: Whether it takes a mask of the allowed actions.
         opset: Of the graph.
         size_bytes: Of the graph.
         parity: How it answers its own parity rows on this machine.
@@ -39,9 +41,11 @@ class BundleReport(NamedTuple):
     """
 
     folder: Path
+    task: str
     features: tuple[str, ...]
     actions: tuple[str, ...]
     sizes: tuple[int, ...]
+    masked: bool
     opset: int
     size_bytes: int
     parity: Parity
@@ -78,19 +82,25 @@ def verify(path: Path | str, features: Sequence[str] | None = None) -> BundleRep
     return _open(Path(path), features)[1]
 
 
-def measure_latency(policy: GraphPolicy, rows: npt.NDArray[np.float32], rounds: int = 5) -> Latency:
-    """Time single decisions on rows (n, F), one after the other, on this machine as it is.
+def measure_latency(
+    policy: GraphPolicy,
+    rows: npt.NDArray[np.float32],
+    rounds: int = 5,
+    masks: npt.NDArray[np.bool_] | None = None,
+) -> Latency:
+    """Time single decisions on rows (n, F) with their masks (n, A), one after the other, on this machine.
 
     Each round goes through all rows; that with the least 99th percentile counts: others' load only adds.
     """
-    for row in rows[:200]:
-        policy.act(row)
+    of_rows = [None] * len(rows) if masks is None else list(masks)
+    for row, mask in zip(rows[:200], of_rows, strict=False):
+        policy.act(row, mask)
     measured = []
     for _ in range(rounds):
         taken = np.empty(len(rows))
-        for i, row in enumerate(rows):
+        for i, (row, mask) in enumerate(zip(rows, of_rows, strict=True)):
             start = time.perf_counter_ns()
-            policy.act(row)
+            policy.act(row, mask)
             taken[i] = time.perf_counter_ns() - start
         measured.append(np.percentile(taken / 1e3, (50, 99)))
     p50, p99 = min(measured, key=lambda percentiles: float(percentiles[1]))
@@ -117,14 +127,16 @@ def _open(folder: Path, wanted: Sequence[str] | None) -> tuple[GraphPolicy, Bund
         contents[POLICY_FILE], folder / POLICY_FILE, str(manifest["provenance"].get("policy", "bundle"))
     )
     _same_order(folder / MANIFEST_FILE, names, policy.feature_names, POLICY_FILE)
-    if policy.sizes != manifest["action_sizes"] or sum(policy.sizes) != len(manifest["actions"]):
-        problem = (
-            f"expected the {policy.sizes} of {POLICY_FILE}, got {manifest['action_sizes']}; export again"
-        )
+    sizes, outputs, masked = policy.face
+    if list(sizes) != manifest["action_sizes"] or outputs != len(manifest["actions"]):
+        problem = f"expected the {list(sizes)} of {POLICY_FILE}, got {manifest['action_sizes']}; export again"
         raise InputError(folder / MANIFEST_FILE, "action_sizes", problem)
-    rows = read_parity(folder / PARITY_FILE, names, policy.sizes)
-    actions, scores = policy.run(rows.observations)
-    parity = compare(rows.actions, actions, scores, policy.sizes)
+    if masked != manifest["masked"]:
+        problem = f"expected {masked} as in {POLICY_FILE}, got {manifest['masked']}; export again"
+        raise InputError(folder / MANIFEST_FILE, "masked", problem)
+    rows = read_parity(folder / PARITY_FILE, names, policy.face)
+    actions, scores = policy.run(rows.observations, rows.masks)
+    parity = compare(rows.actions, actions, scores, sizes)
     if len(parity.wrong):
         row = parity.wrong[0]
         problem = f"expected action {rows.actions[row]}, got {actions[row]} ({len(parity.wrong)} such rows)"
@@ -137,9 +149,11 @@ def _open(folder: Path, wanted: Sequence[str] | None) -> tuple[GraphPolicy, Bund
         )
     return policy, BundleReport(
         folder,
+        manifest["task"],
         tuple(names),
         tuple(manifest["actions"]),
-        tuple(policy.sizes),
+        sizes,
+        masked,
         manifest["opset"],
         len(contents[POLICY_FILE]),
         parity,
@@ -149,6 +163,9 @@ def _open(folder: Path, wanted: Sequence[str] | None) -> tuple[GraphPolicy, Bund
 
 
 _FIELDS: Final[dict[str, type]] = {
+    "task": str,
+    "action_space": dict,
+    "masked": bool,
     "features": list,
     "actions": list,
     "action_sizes": list,

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.learners.models import load_model
+from agents.learners.models import KINDS, load_model
 from agents.play import play
-from agents.policy import Observation
-from envs.features import CODEC_FEATURES
+from agents.policy import Action, Mask, Observation
+from envs.base import WorldEnv
+from experiments.actions import action_names, described
 from experiments.bundle import load_bundle, measure_latency
 from experiments.config import ExperimentConfig
 from experiments.evidence import read_evidence
@@ -52,7 +53,9 @@ def export_bundles(run: RunFolder, config: ExperimentConfig) -> list[Exported]:
 def _export(run: RunFolder, config: ExperimentConfig, name: str) -> Exported:
     seed = -1 if name in SELECTORS else best_seed(run.path, config, name)
     policy = trained_policy(run.path, config, name, seed)
-    rows = _observations(config, policy, config.export.parity_rows)
+    env = episodes_of(config).make_env()
+    rows, allowed = _observations(config, env, policy, config.export.parity_rows)
+    masks = allowed if env.masked else None
     provenance: dict[str, Any] = {
         "policy": name,
         "experiment": config.name,
@@ -67,7 +70,7 @@ def _export(run: RunFolder, config: ExperimentConfig, name: str) -> Exported:
     else:
         learner = learner_of(config, name)
         model = load_model(learner.kind, learner_folder(run.path, name, seed) / "best.zip")
-        graph, (expected, _) = sb3_graph(model), model.predict(rows, deterministic=True)
+        graph, expected = sb3_graph(model, masked=env.masked), _predicted(model, learner.kind, rows, allowed)
         provenance |= {
             "settings": learner.model_dump(mode="json"),
             "scenarios": list(config.environment.scenarios),
@@ -78,34 +81,57 @@ def _export(run: RunFolder, config: ExperimentConfig, name: str) -> Exported:
     write_bundle(
         folder,
         graph,
+        task=env.task,
+        action_space=described(env),
         features=[
             {"name": one.name, "unit": one.unit, "low": one.low, "high": one.high, "scale": one.scale}
-            for one in CODEC_FEATURES.features
+            for one in env.features.features
         ],
-        actions=list(config.environment.codecs),
+        actions=action_names(env),
         provenance=provenance,
         evaluation=_evaluation(run, name),
         rows=rows,
-        expected_actions=np.asarray(expected, np.int64),
+        expected_actions=np.asarray(expected),
+        masks=masks,
     )
-    latency = measure_latency(load_bundle(folder, CODEC_FEATURES.names), rows[:_TIMED_ROWS])
+    latency = measure_latency(
+        load_bundle(folder, env.features.names),
+        rows[:_TIMED_ROWS],
+        masks=None if masks is None else masks[:_TIMED_ROWS],
+    )
     size = (folder / "policy.onnx").stat().st_size
     return Exported(name, folder, size, latency.p50_us * 1e-6, latency.p99_us * 1e-6)
 
 
-def _observations(config: ExperimentConfig, policy: Any, count: int) -> NDArray[np.float32]:
-    """What the policy itself sees on test episodes, as many rows as asked for, repeated if need be."""
+def _predicted(model: Any, kind: str, rows: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[Any]:
+    """What the library itself answers."""
+    given = {"action_masks": masks} if KINDS[kind].masks else {}
+    actions: NDArray[Any] = model.predict(rows, deterministic=True, **given)[0]
+    return actions
+
+
+def _observations(
+    config: ExperimentConfig, env: WorldEnv, policy: Any, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """What the policy itself sees on test episodes, and what it may do, as many rows as asked for.
+
+    They are repeated if need be. Where nothing is forbidden, all is allowed.
+    """
     episodes = episodes_of(config)
     rows: list[Observation] = []
+    masks: list[Mask] = []
+    all_allowed = np.ones(len(action_names(env)), np.bool_)
 
-    def keep(world: World, observation: Observation, action: int) -> None:
+    def keep(world: World, observation: Observation, action: Action) -> None:
         rows.append(observation)
+        masks.append(env.action_masks() if env.masked else all_allowed)
 
     for place in episodes.places("test"):
         if len(rows) >= count:
             break
-        play(episodes.draw(place), policy, episodes.codecs, watch=keep)
-    return np.resize(np.array(rows, np.float32), (count, len(CODEC_FEATURES)))
+        play(env, episodes.draw(place), policy, watch=keep)
+    seen = np.array(rows, np.float32), np.array(masks)
+    return np.resize(seen[0], (count, len(rows[0]))), np.resize(seen[1], (count, len(all_allowed)))
 
 
 def _evaluation(run: RunFolder, name: str) -> dict[str, Any]:

@@ -167,17 +167,19 @@ def scenarios(
 
 @app.command()
 def policies() -> None:
-    """List the policies by the names that configs and tables use."""
-    from agents.catalogue import POLICIES
+    """List the policies of each task by the names that configs and tables use."""
+    from agents.catalogue import POLICIES, Entry
     from sim.codecs import CODECS
 
+    codecs = {name: Entry("static", "always this codec") for name in CODECS}
     table = Table(box=None, pad_edge=False)
     for column in ("policy", "kind", "what it does"):
         table.add_column(column)
-    for name in CODECS:
-        table.add_row(name, "static", "always this codec")
-    for name, entry in POLICIES.items():
-        table.add_row(name, entry.kind, entry.about)
+    for task, entries in POLICIES.items():
+        table.add_section()
+        table.add_row(Text(task, style="bold"))
+        for name, entry in ({**codecs, **entries} if task == "compression" else entries).items():
+            table.add_row(name, entry.kind, entry.about)
     console.print(table)
 
 

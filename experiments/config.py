@@ -1,7 +1,7 @@
 """The config of an experiment: the question, the episodes, the policies that answer, and how they learn."""
 
 from collections.abc import Collection
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,9 +10,9 @@ from sim.errors import InputError
 from sim.refusals import suggestion
 from sim.settings import Settings
 
-REFERENCES = ("best_static", "best_found")
-"""Rows of the comparison that are no policies: the best constant, chosen on validation, and the best answers
-found by search.
+REFERENCES = ("best_static", "best_found", "bound")
+"""Rows of the comparison that are no policies: the best fixed rule, chosen on validation, the best answers
+found by search, and the bound that no policy falls below.
 """
 
 
@@ -29,8 +29,12 @@ def _repeated(names: Collection[str]) -> str:
 class EnvironmentConfig(Settings):
     """The episodes: which environment, scenarios, codecs and links."""
 
-    id: Literal["dwcp/Compression-v0"] = "dwcp/Compression-v0"
+    id: Literal["dwcp/Compression-v0", "dwcp/Allocation-v0", "dwcp/Scheduling-v0", "dwcp/Joint-v0"] = (
+        "dwcp/Compression-v0"
+    )
     """Gymnasium id of the environment."""
+    options: dict[str, Any] = Field(default={})
+    """Further arguments of that environment by name, as its page in the documentation lists them."""
     scenarios: tuple[str, ...] = Field(min_length=1)
     """Scenarios to train, validate and test on; `dwcp-gym scenarios` lists them."""
     held_out: tuple[str, ...] = ()
@@ -45,6 +49,10 @@ class EnvironmentConfig(Settings):
     """Seconds of cost for one CPU second; null keeps the environment's own price."""
     late_price: float | None = Field(default=None, ge=0)
     """Seconds of cost for one second past a deadline; null keeps the environment's own price."""
+
+    def __hash__(self) -> int:
+        """Of all fields; a map has no hash of its own."""
+        return hash(self.model_dump_json())
 
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
@@ -65,16 +73,20 @@ class EvaluationConfig(Settings):
     test_episodes: int = Field(default=40, ge=2)
     """Episodes a scenario behind every figure of the report."""
     search_episodes: int = Field(default=8, ge=0)
-    """Test episodes a scenario on which the best answers are searched for; 0 leaves the search out."""
+    """Test episodes a scenario on which the best answers are searched for, where the question is the codec;
+    0 leaves the search out.
+    """
     search_passes: int = Field(default=2, ge=1)
     """Times the search goes over all decisions of an episode."""
+    bound_episodes: int = Field(default=0, ge=0)
+    """Test episodes a scenario for which a bound is computed that no policy falls below; 0 leaves it out."""
     level: float = Field(default=0.95, gt=0.5, lt=1)
     """Share of the resamples that lie inside an interval."""
     resamples: int = Field(default=2000, ge=100, le=100_000)
     """Bootstrap resamples behind an interval."""
     baselines: tuple[str, ...] = ("best_static",)
-    """Policies that every other one is set against, pair by pair; best_static and best_found are possible
-    too.
+    """Policies that every other one is set against, pair by pair; best_static, best_found and bound are
+    possible, too.
     """
 
 
@@ -156,7 +168,7 @@ class ExperimentConfig(Settings):
     supervised: SupervisedConfig = SupervisedConfig()
     """The supervised ensemble, for the policies that need it."""
     learners: tuple[Learner, ...] = ()
-    """Reinforcement learners, each `kind: ppo` or `kind: dqn` with its own settings."""
+    """Reinforcement learners, each of a `kind` (such as ppo or masked_dqn) with its own settings."""
     evaluate_every: int = Field(default=50_000, ge=1)
     """Steps between two looks of a learner at the validation episodes; a checkpoint is written there, too."""
     workers: int | None = Field(default=None, ge=1)

@@ -1,18 +1,20 @@
 """Every policy on the same episodes: what each episode cost, and what was decided in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from gymnasium import spaces
 
 from agents.catalogue import kind_of, make_policy
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
-from agents.policy import Observation, Policy
-from agents.search import Sequel, best_found
+from agents.policy import Action, Observation, Policy
+from envs.base import WorldEnv
+from experiments.actions import action_names
 from experiments.config import ExperimentConfig
 from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
@@ -20,11 +22,9 @@ from experiments.stats import percentiles
 from experiments.train import SELECTORS, trained_policy
 from experiments.work import Crew
 from sim.files import write_parquet
-from sim.randomness import stream
 from sim.units import MBIT
 from sim.world import World
 
-BEST_FOUND = "best_found"
 _BLOCK = 10
 """Episodes in one task: enough to pay for loading a policy, few enough to move the bar."""
 
@@ -37,14 +37,6 @@ class _Part(NamedTuple):
     policy: str
     seed: int
     places: tuple[Place, ...]
-
-
-class _Search(NamedTuple):
-    """One episode whose best answers are searched for."""
-
-    config: ExperimentConfig
-    run: Path
-    place: Place
 
 
 def evaluation(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
@@ -61,29 +53,16 @@ def evaluation(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
         for name, seed in contenders
     ]
     found = crew.map("evaluation", _evaluate, parts)
-    _write(run, "policies", pd.DataFrame([row for rows, _ in found for row in rows]))
+    write_episodes(run, "policies", pd.DataFrame([row for rows, _ in found for row in rows]))
     decisions = pd.concat([table for _, table in found], ignore_index=True)
     write_parquet(run.file("decisions.parquet"), pa.Table.from_pandas(decisions, preserve_index=False))
     run.mark("evaluation")
 
 
-def search(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Stage ``search``: the best answers found for the first test episodes, and what they cost."""
-    if run.stage_done("search"):
-        return
-    places = [
-        place
-        for place in episodes_of(config).places("test")
-        if place.number < config.evaluation.search_episodes
-    ]
-    found = crew.map("search", _search, [_Search(config, run.path, place) for place in places])
-    _write(run, "search", pd.DataFrame(found))
-    run.mark("search")
-
-
 def join_episodes(run: RunFolder) -> None:
-    """Write ``episodes.parquet`` from what evaluation and search have left."""
-    frames = [pd.read_parquet(run.file(f"episodes-{part}.parquet")) for part in ("policies", "search")]
+    """Write ``episodes.parquet`` from what evaluation, search and bound have left."""
+    parts = ("policies", "search", "bound")
+    frames = [pd.read_parquet(run.file(f"episodes-{part}.parquet")) for part in parts]
     joined = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     write_parquet(run.file("episodes.parquet"), pa.Table.from_pandas(joined, preserve_index=False))
 
@@ -125,47 +104,54 @@ def _blocks(places: list[Place]) -> Iterator[tuple[Place, ...]]:
             yield tuple(own[start : start + _BLOCK])
 
 
-def _write(run: RunFolder, part: str, frame: pd.DataFrame) -> None:
+def write_episodes(run: RunFolder, part: str, frame: pd.DataFrame) -> None:
+    """Write the episodes that one stage has played."""
     write_parquet(run.file(f"episodes-{part}.parquet"), pa.Table.from_pandas(frame, preserve_index=False))
 
 
-def _policy(part: _Part) -> Policy:
+def _policy(part: _Part, env: WorldEnv) -> Policy:
     if part.seed >= 0 or part.policy in SELECTORS:
         return trained_policy(part.run, part.config, part.policy, part.seed)
-    return make_policy(part.policy, episodes_of(part.config).codecs)
+    return make_policy(part.policy, env)
 
 
 def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     episodes = episodes_of(part.config)
-    policy = _policy(part)
-    kind = "learner" if part.seed >= 0 else kind_of(part.policy, episodes.codecs)
-    names = [codec.name for codec in episodes.codecs]
-    rows, decisions = [], []
+    env = episodes.make_env()
+    policy = _policy(part, env)
+    kind = "learner" if part.seed >= 0 else kind_of(part.policy, env)
+    tells = isinstance(env.action_space, spaces.Discrete)  # only these are written down one by one
+    rows, tables = [], []
     for place in part.places:
-        seen = _Decisions(OneStepOracle(episodes.codecs) if place.split == "test" else None)
-        world = play(episodes.draw(place), policy, episodes.codecs, watch=seen)
-        key = {"policy": part.policy, "kind": kind, "training_seed": part.seed, "scenario": place.scenario}
-        key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
-        rows.append(key | episode_row(world) | {"agreement": seen.agreement})
-        if place.split == "test":
-            own: dict[str, Any] = {name: key[name] for name in _DECISION_KEY}
-            decisions.append(seen.table(names).assign(**own))
+        seen = Decisions(oracle_of(env) if place.split == "test" else None)
+        world = play(env, episodes.draw(place), policy, watch=seen)
+        key = {"policy": part.policy, "kind": kind, "training_seed": part.seed}
+        rows.append(key | played_row(place, world, seen))
+        if place.split == "test" and tells:
+            own: dict[str, Any] = {name: rows[-1][name] for name in _DECISION_KEY}
+            tables.append(seen.table(action_names(env)).assign(**own))
     empty = pd.DataFrame(columns=[*_DECISION_KEY, "step", "action", "oracle_action"])
-    return rows, pd.concat(decisions, ignore_index=True) if decisions else empty
+    return rows, pd.concat(tables, ignore_index=True) if tables else empty
 
 
 _DECISION_KEY = ("policy", "training_seed", "scenario", "episode")
 
 
-class _Decisions:
+def oracle_of(env: WorldEnv) -> OneStepOracle | None:
+    """The one-step oracle, where the question is one that it answers: with which codec."""
+    return OneStepOracle(env.codecs) if env.task == "compression" else None
+
+
+class Decisions:
     """Writes down what was chosen, and what the one-step oracle would have chosen in the same state."""
 
     def __init__(self, oracle: OneStepOracle | None) -> None:
         self._oracle = oracle
-        self.actions: list[int] = []
+        self.actions: list[Action] = []
         self._oracles: list[int] = []
 
-    def __call__(self, world: World, observation: Observation, action: int) -> None:
+    def __call__(self, world: World, observation: Observation, action: Action) -> None:
+        """Watch one decision."""
         self.actions.append(action)
         if self._oracle is not None:
             self._oracle.bind(world)
@@ -178,35 +164,19 @@ class _Decisions:
             return float("nan")
         return float(np.mean(np.array(self.actions) == np.array(self._oracles)))
 
-    def table(self, names: list[str]) -> pd.DataFrame:
-        """One row a decision, actions by name."""
+    def table(self, names: Sequence[str]) -> pd.DataFrame:
+        """One row a decision, actions by name; the oracle's is empty where it was not asked."""
         by_name = np.array(names, dtype=object)
         return pd.DataFrame(
             {
                 "step": np.arange(len(self.actions)),
-                "action": by_name[self.actions],
-                "oracle_action": by_name[self._oracles],
+                "action": by_name[np.array(self.actions, np.int64)],
+                "oracle_action": by_name[self._oracles] if self._oracle is not None else "",
             }
         ).astype({"action": str, "oracle_action": str})
 
 
-def _search(task: _Search) -> dict[str, Any]:
-    config, place = task.config, task.place
-    episodes = episodes_of(config)
-    episode, codecs = episodes.draw(place), episodes.codecs
-    starts = []
-    policies = [make_policy(name, codecs) for name in config.policies if name not in SELECTORS]
-    policies += [
-        trained_policy(task.run, config, learner.name, learner.seeds[0]) for learner in config.learners
-    ]
-    for policy in policies:
-        seen = _Decisions(None)
-        play(episode, policy, codecs, watch=seen)
-        starts.append(np.array(seen.actions))
-    rng = stream(config.seed, f"search {place.scenario} {place.number}")
-    _, answers = best_found(episode, codecs, starts, passes=config.evaluation.search_passes, rng=rng)
-    seen = _Decisions(OneStepOracle(codecs))
-    world = play(episode, Sequel(BEST_FOUND, answers), codecs, watch=seen)
-    key = {"policy": BEST_FOUND, "kind": "search", "training_seed": -1, "scenario": place.scenario}
-    key |= {"split": place.split, "episode": place.number, "decisions": len(world.records)}
-    return key | episode_row(world) | {"agreement": seen.agreement}
+def played_row(place: Place, world: World, seen: Decisions) -> dict[str, Any]:
+    """Where an episode stands, and what came of it."""
+    key = {"scenario": place.scenario, "split": place.split, "episode": place.number}
+    return key | {"decisions": len(seen.actions)} | episode_row(world) | {"agreement": seen.agreement}

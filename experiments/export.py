@@ -23,8 +23,8 @@ from experiments.bundle import (
     seal,
     verify,
 )
-from experiments.graph_policy import FEATURE_NAMES, GraphPolicy
-from experiments.parity import ACTION, SCORE, Parity, ParityRows, compare, write_parity
+from experiments.graph_policy import FEATURE_NAMES, Face, GraphPolicy
+from experiments.parity import ACTION, MASK, SCORE, Parity, ParityRows, compare, write_parity
 from sim.errors import InputError
 from sim.files import TEMPORARY, write_json, writing
 
@@ -36,24 +36,30 @@ def write_bundle(
     folder: Path,
     graph: onnx.ModelProto,
     *,
+    task: str,
+    action_space: Mapping[str, Any],
     features: Sequence[Mapping[str, Any]],
     actions: Sequence[str],
     provenance: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     rows: npt.NDArray[np.float32],
-    expected_actions: npt.NDArray[np.int64],
+    expected_actions: npt.NDArray[Any],
+    masks: npt.NDArray[np.bool_] | None = None,
 ) -> BundleReport:
     """Write a bundle that answers every row as its policy does; an older bundle there is replaced.
 
     Args:
         folder: Where the three files go; must not exist, or hold a bundle.
         graph: From ``experiments.onnx_graphs``.
+        task: The question that it answers, as `envs.base` names it.
+        action_space: What an answer looks like, in words of JSON.
         features: For each input, in order: ``name``, ``unit``, ``low`` and ``high`` (None: no end).
-        actions: Names of the actions; those of all parts of a MultiDiscrete answer side by side.
+        actions: Names of the actions; those of all parts of an answer side by side, or of its numbers.
         provenance: How the policy was trained; ``policy`` in it becomes the name of the loaded policy.
         evaluation: How it did.
         rows: Observations of real episodes, float32 (n, F).
-        expected_actions: What the policy itself does on them, (n,) or (n, parts).
+        expected_actions: What the policy itself does on them, (n,), (n, parts) or, of numbers, (n, size).
+        masks: What was allowed in them, (n, A), for a graph that takes masks.
 
     Returns:
         The report of the finished bundle, ties counted in ``parity``.
@@ -72,9 +78,12 @@ def write_bundle(
             folder / POLICY_FILE, "", f"{problem}; train fewer or shallower trees, or a narrower network"
         )
     policy = GraphPolicy(content, folder / POLICY_FILE)
-    _check_shapes(policy, names, actions, rows, expected_actions)
-    answers, scores = policy.run(rows)
-    _check_parity(folder, compare(expected_actions, answers, scores, policy.sizes), expected_actions, answers)
+    sizes = policy.face.sizes
+    _check_shapes(policy, names, actions, rows)
+    expected_actions = expected_actions.astype(np.int64 if sizes else np.float32)
+    _check_expected(policy.face, expected_actions, masks, len(rows))
+    answers, scores = policy.run(rows, masks)
+    _check_parity(folder, compare(expected_actions, answers, scores, sizes), expected_actions, answers)
 
     if (
         folder.exists()
@@ -89,14 +98,15 @@ def write_bundle(
         with writing(folder):
             unfinished.mkdir(parents=True)
             (unfinished / POLICY_FILE).write_bytes(content)
-            write_parity(
-                unfinished / PARITY_FILE, ParityRows(rows, expected_actions.astype(np.int64), scores), names
-            )
+            write_parity(unfinished / PARITY_FILE, ParityRows(rows, expected_actions, scores, masks), names)
         manifest: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
+            "task": task,
             "features": described,
             "actions": list(actions),
-            "action_sizes": policy.sizes,
+            "action_space": dict(action_space),
+            "action_sizes": list(sizes),
+            "masked": policy.face.masked,
             "provenance": provenance,
             "evaluation": evaluation,
             "opset": next(entry.version for entry in graph.opset_import if entry.domain in ("", "ai.onnx")),
@@ -120,10 +130,9 @@ def _described(feature: Mapping[str, Any]) -> dict[str, Any]:
             f"a feature needs name, unit, low and high, got {dict(feature)}; add {', '.join(sorted(missing))}"
         )
     name, low, high = str(feature["name"]), *(_end(feature[end]) for end in ("low", "high"))
-    if name.startswith((ACTION, SCORE)):
-        raise ValueError(
-            f"a feature's name must not begin with {ACTION!r} or {SCORE!r}, got {name!r}; rename it"
-        )
+    if name.startswith((ACTION, SCORE, MASK)):
+        taken = f"{ACTION!r}, {SCORE!r} or {MASK!r}"
+        raise ValueError(f"a feature's name must not begin with {taken}, got {name!r}; rename it")
     if low is not None and high is not None and low >= high:
         raise ValueError(
             f"feature {name!r} must have low below high, got {low} and {high}; write None for an open end"
@@ -152,31 +161,46 @@ def _check_shapes(
     names: list[str],
     actions: Sequence[str],
     rows: npt.NDArray[np.float32],
-    expected: npt.NDArray[np.int64],
 ) -> None:
     if len(names) != policy.features:
         raise ValueError(f"features must be the {policy.features} inputs of the graph, got {len(names)}")
-    if len(actions) != sum(policy.sizes):
-        raise ValueError(f"actions must name the {sum(policy.sizes)} of the graph, got {len(actions)}")
+    if len(actions) != policy.face.outputs:
+        raise ValueError(f"actions must name the {policy.face.outputs} of the graph, got {len(actions)}")
     if rows.ndim != 2 or rows.shape[1] != len(names) or len(rows) == 0:
         raise ValueError(f"parity rows must have shape (n, {len(names)}) with n at least 1, got {rows.shape}")
     if rows.dtype != np.float32 or not np.isfinite(rows).all():
         raise ValueError(
             f"parity rows must be finite float32, got {rows.dtype}; take observations of the environment"
         )
-    parts = expected.reshape(len(expected), -1)
-    if len(parts) != len(rows) or parts.shape[1] != len(policy.sizes):
+
+
+def _check_expected(
+    face: Face, expected: npt.NDArray[Any], masks: npt.NDArray[np.bool_] | None, rows: int
+) -> None:
+    parts, wide = expected.reshape(len(expected), -1), len(face.sizes) or face.outputs
+    if parts.shape != (rows, wide):
+        raise ValueError(f"expected_actions must be {wide} for each of {rows} rows, got {expected.shape}")
+    if face.sizes and (np.any(parts < 0) or np.any(parts >= np.array(face.sizes))):
         raise ValueError(
-            f"expected_actions must be {len(policy.sizes)} for each of {len(rows)} rows, got {expected.shape}"
+            f"expected_actions must be in [0, size) of {list(face.sizes)}, got {parts.min()} to {parts.max()}"
         )
-    if np.any(parts < 0) or np.any(parts >= np.array(policy.sizes)):
+    if face.masked != (masks is not None):
+        raise ValueError("masks must be given for a graph that takes them, and for no other")
+    if masks is None:
+        return
+    if masks.shape != (rows, face.outputs) or masks.dtype != np.bool_:
         raise ValueError(
-            f"expected_actions must be in [0, size) of {policy.sizes}, got {parts.min()} to {parts.max()}"
+            f"masks must be bool of shape {(rows, face.outputs)}, got {masks.dtype} {masks.shape}"
+        )
+    starts = np.concatenate([[0], np.cumsum(face.sizes)[:-1]]).astype(np.int64)
+    if not np.take_along_axis(masks, parts + starts, axis=1).all():
+        raise ValueError(
+            "expected_actions must be allowed by their masks; pass the masks they were chosen under"
         )
 
 
 def _check_parity(
-    folder: Path, parity: Parity, expected: npt.NDArray[np.int64], answers: npt.NDArray[np.int64]
+    folder: Path, parity: Parity, expected: npt.NDArray[Any], answers: npt.NDArray[Any]
 ) -> None:
     if len(parity.wrong):
         row = parity.wrong[0]

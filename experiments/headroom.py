@@ -1,7 +1,7 @@
 """How much there is to win in a scenario, before anyone trains."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -11,9 +11,8 @@ from agents.catalogue import make_policy, static_policies
 from agents.play import play
 from agents.policy import Observation, Policy
 from agents.search import best_found
-from envs.compression import DEFAULT_CODECS
+from envs.compression import DEFAULT_CODECS, Compression
 from experiments.work import Crew
-from sim.codecs import Codec, parse_codec
 from sim.episode import draw_episode
 from sim.randomness import stream
 from sim.scenarios import Scenario
@@ -66,8 +65,7 @@ def measure_headroom(chosen: Sequence[Scenario], episodes: int, searched: int, c
         mean = {
             name: float(np.mean([costs[name] for costs in own])) for name in own[0] if name != "best_found"
         }
-        statics = [codec.name for codec in _codecs()]
-        best = min(statics, key=mean.__getitem__)
+        best = min(DEFAULT_CODECS, key=mean.__getitem__)
         both = [(costs["best_found"], costs[best]) for costs in own if "best_found" in costs]
         rows.append(Headroom(scenario.name, mean, best, sum(f for f, _ in both) / sum(s for _, s in both)))
     return rows
@@ -106,26 +104,22 @@ def scenario_table(chosen: Sequence[Scenario]) -> Table:
     return table
 
 
-def _codecs() -> list[Codec]:
-    return [parse_codec(name) for name in DEFAULT_CODECS]
-
-
 def _measure(task: _Task) -> dict[str, float]:
     """Costs of one episode by policy, in seconds a decision."""
-    codecs = _codecs()
+    env = Compression(task.scenario, DEFAULT_CODECS)
     episode = draw_episode(task.scenario, SEED + task.number)
-    policies: list[Policy] = [*static_policies(codecs), *(make_policy(name, codecs) for name in _RULES)]
+    policies: list[Policy] = [*static_policies(env), *(make_policy(name, env) for name in _RULES)]
     costs, starts = {}, []
     for policy in policies:
         actions: list[int] = []
 
-        def keep(world: World, observation: Observation, action: int, kept: list[int] = actions) -> None:
-            kept.append(action)
+        def keep(world: World, observation: Observation, action: Any, kept: list[int] = actions) -> None:
+            kept.append(int(action))
 
-        costs[policy.name] = play(episode, policy, codecs, watch=keep).cost / len(episode)
+        costs[policy.name] = play(env, episode, policy, watch=keep).cost / len(episode)
         starts.append(np.array(actions))
     if task.searched:
         rng = stream(SEED + task.number, "search")
-        cost, _ = best_found(episode, codecs, starts, passes=_PASSES, rng=rng)
+        cost, _ = best_found(episode, env.codecs, starts, passes=_PASSES, rng=rng)
         costs["best_found"] = cost / len(episode)
     return costs

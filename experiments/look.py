@@ -28,6 +28,7 @@ COLOURS: Final = {
     "one_step_oracle": "#000000",
     "best_found": "#B8860B",
     "planner": "#B8860B",
+    "bound": "#CC6677",
 }
 """Okabe and Ito: Color Universal Design (2008); beyond its eight, Paul Tol's "muted" scheme (2021)."""
 SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288", "#999933", "#117733")
@@ -35,7 +36,7 @@ SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288", "#999933", "#117733"
 PAR: Final = "#8C8C8C"
 """Static policies, and the line at which a policy is as good as the best of them."""
 NOTE: Final = "#707070"
-MARKERS: Final = {"learner": "o", "supervised": "D", "rule": "^", "oracle": "*", "search": "P"}
+MARKERS: Final = {"learner": "o", "supervised": "D", "rule": "^", "oracle": "*", "search": "P", "bound": "X"}
 STATIC_MARKERS: Final = "xsvhp+"
 """Static policies share a colour and differ by their marker."""
 STYLE: Final[dict[Any, Any]] = {

@@ -1,4 +1,7 @@
-"""Policies as ONNX graphs with one face: ``obs`` float32 (N, F) in, ``action`` and ``scores`` out."""
+"""Policies as ONNX graphs with one face: ``obs`` float32 (N, F) in, ``action`` and ``scores`` out.
+
+Where an environment forbids actions, ``action_mask`` bool (N, A) goes in as well.
+"""
 
 import json
 import logging
@@ -11,35 +14,46 @@ import onnx
 import torch
 from gymnasium import spaces
 from onnx import TensorProto, helper, numpy_helper
+from sb3_contrib import QRDQN, MaskablePPO
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
+from agents.learners.masking import MaskedOffPolicy
 from agents.supervised.ensemble import TREE_SHARE, Ensemble
 from agents.supervised.two_class import TwoClassNetwork
 from experiments.graph_policy import ACTION_SIZES
 from experiments.onnx_trees import TREE_OPSET, tree_node
 
+FORBIDDEN: Final = -1e8
+"""Score of what a mask forbids, as in sb3-contrib: finite, so that no runtime meets infinities."""
+
 OPSET: Final = 18
 """Below the exporter's default (20), so that older and smaller runtimes load it."""
 
 
-def sb3_graph(model: PPO | DQN, vecnorm: VecNormalize | None = None) -> onnx.ModelProto:
+def sb3_graph(
+    model: BaseAlgorithm, vecnorm: VecNormalize | None = None, *, masked: bool = False
+) -> onnx.ModelProto:
     """The deterministic policy of a Stable-Baselines3 model.
 
     Args:
-        model: PPO or DQN on one-dimensional Box observations, with Discrete or (PPO) MultiDiscrete actions.
+        model: (Maskable) PPO, DQN or QR-DQN on one-dimensional Box observations, with Discrete, MultiDiscrete
+            (PPO only) or Box actions (plain PPO only).
         vecnorm: The normaliser that the model was trained behind; becomes part of the graph, in its float64.
+        masked: Whether the graph takes a mask of the allowed actions.
 
     Returns:
-        ``scores`` are logits (PPO) or action values (DQN), (N, A), those of all parts of a MultiDiscrete side
-        by side; ``action`` is (N,), or (N, parts).
+        ``scores`` are logits (PPO) or action values (DQN, of QR-DQN their means), (N, A), before the mask,
+        those of all parts of a MultiDiscrete side by side; ``action`` is int64 (N,), or (N, parts). For Box
+        actions ``scores`` are the means and ``action`` the same clipped to the space, float32 (N, size).
 
     Raises:
         ValueError: If the model, its observations or its actions are of another kind.
     """
-    if not isinstance(model, PPO | DQN):
+    if not isinstance(model, PPO | MaskablePPO | DQN | QRDQN):
         raise ValueError(f"expected a PPO or DQN model, got {type(model).__name__}; others are not exported")
     observed, answered = model.observation_space, model.action_space
     if not isinstance(observed, spaces.Box) or len(observed.shape) != 1:
@@ -50,13 +64,34 @@ def sb3_graph(model: PPO | DQN, vecnorm: VecNormalize | None = None) -> onnx.Mod
         sizes = [int(answered.n)]
     elif isinstance(answered, spaces.MultiDiscrete):
         sizes = [int(size) for size in answered.nvec]
+    elif isinstance(answered, spaces.Box) and len(answered.shape) == 1 and not masked:
+        sizes = []
     else:
         raise ValueError(
-            f"expected Discrete or MultiDiscrete actions, got {answered}; others are not exported"
+            f"expected Discrete, MultiDiscrete or, unmasked, Box actions, got {answered}; others are not "
+            "exported"
         )
-    policy = _LearnerPolicy(model, vecnorm, sizes if isinstance(answered, spaces.MultiDiscrete) else None)
-    proto = _export(policy, observed.shape[0], ["action", "scores"])
-    return _finished(proto, sizes)
+    scores = _scores(model, vecnorm)
+    features = next(one.in_features for one in scores.modules() if isinstance(one, nn.Linear))
+    policy = _LearnerPolicy(scores, answered)
+    return _finished(_export(policy, features, ["action", "scores"], sum(sizes) if masked else 0), sizes)
+
+
+def _scores(model: Any, vecnorm: VecNormalize | None) -> nn.Module:
+    """From an observation to the scores, without value network, samples and checks."""
+    policy, layers = model.policy, list[nn.Module]()
+    if vecnorm is not None and vecnorm.norm_obs:
+        layers.append(_Normalise(vecnorm))
+    if isinstance(model, PPO | MaskablePPO):
+        layers += [policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net]
+    else:
+        network = policy.quantile_net if isinstance(model, QRDQN) else policy.q_net
+        if not isinstance(model, MaskedOffPolicy):  # whose extractor takes the mask off, which is not there
+            layers.append(network.features_extractor)
+        layers.append(network.quantile_net if isinstance(model, QRDQN) else network.q_net)
+        if isinstance(model, QRDQN):
+            layers.append(_MeanOverQuantiles(model.n_quantiles))
+    return nn.Sequential(*deepcopy(layers)).cpu()
 
 
 def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
@@ -127,25 +162,36 @@ class _Normalise(nn.Module):
         return torch.clamp((obs.double() - self.mean) / self.spread, -self.clip, self.clip).float()
 
 
-class _LearnerPolicy(nn.Module):
-    """What ``model.predict(..., deterministic=True)`` computes, without value network, samples and checks."""
-
-    def __init__(self, model: PPO | DQN, vecnorm: VecNormalize | None, parts: list[int] | None) -> None:
+class _MeanOverQuantiles(nn.Module):
+    def __init__(self, quantiles: int) -> None:
         super().__init__()
-        policy: Any = model.policy
-        self.normalise = _Normalise(vecnorm) if vecnorm is not None and vecnorm.norm_obs else nn.Identity()
-        if isinstance(model, DQN):
-            layers: tuple[nn.Module, ...] = policy.q_net.features_extractor, policy.q_net.q_net
-        else:
-            layers = policy.pi_features_extractor, policy.mlp_extractor.policy_net, policy.action_net
-        self.scores = nn.Sequential(*deepcopy(layers)).cpu()
-        self.parts = parts
+        self.quantiles = quantiles
 
-    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scores = self.scores(self.normalise(obs))
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(1, (self.quantiles, -1)).mean(dim=1)
+
+
+class _LearnerPolicy(nn.Module):
+    """What ``model.predict(..., deterministic=True)`` computes."""
+
+    def __init__(self, scores: nn.Module, answered: spaces.Space[Any]) -> None:
+        super().__init__()
+        self.scores = scores
+        self.parts = answered.nvec.tolist() if isinstance(answered, spaces.MultiDiscrete) else None
+        self.ends = None
+        if isinstance(answered, spaces.Box):
+            self.ends = torch.as_tensor(answered.low), torch.as_tensor(answered.high)
+
+    def forward(
+        self, obs: torch.Tensor, action_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = self.scores(obs)
+        if self.ends is not None:
+            return torch.clamp(scores, *self.ends), scores
+        allowed = scores if action_mask is None else torch.where(action_mask, scores, FORBIDDEN)
         if self.parts is None:
-            return scores.argmax(1), scores
-        return torch.stack([part.argmax(1) for part in torch.split(scores, self.parts, 1)], 1), scores
+            return allowed.argmax(1), scores
+        return torch.stack([part.argmax(1) for part in torch.split(allowed, self.parts, 1)], 1), scores
 
 
 class _Argmax(nn.Module):
@@ -158,19 +204,24 @@ class _Argmax(nn.Module):
         return votes.argmax(1), votes.float()
 
 
-def _export(module: nn.Module, features: int, outputs: list[str]) -> onnx.ModelProto:
+def _export(module: nn.Module, features: int, outputs: list[str], masked: int = 0) -> onnx.ModelProto:
+    """The graph of a module; ``masked`` is the width of its mask, 0 without one."""
+    given: tuple[torch.Tensor, ...] = (torch.zeros(2, features),)
+    if masked:
+        given = (*given, torch.ones(2, masked, dtype=torch.bool))
+    batch = torch.export.Dim("batch")
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(),
-            (torch.zeros(2, features),),
+            given,
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
-            input_names=["obs"],
+            input_names=["obs", "action_mask"][: len(given)],
             output_names=outputs,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=tuple({0: batch} for _ in given),
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program; it must be called with dynamo=True")

@@ -1,23 +1,29 @@
 """The stages of an experiment, in order; one that is done is skipped, so that an interrupted run goes on."""
 
+import inspect
 from pathlib import Path
 from typing import NamedTuple
 
+from gymnasium import spaces
 from rich.console import Console
 
-from agents.catalogue import POLICIES
+from agents.catalogue import policies_of
+from agents.learners.models import fitting_kinds
+from envs.base import WorldEnv
 from experiments.bundles import export_bundles
 from experiments.config import ExperimentConfig, check_names
-from experiments.evaluate import evaluation, join_episodes, search
+from experiments.evaluate import evaluation, join_episodes
+from experiments.optimum import bounds, search
 from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
-from experiments.splits import episodes_of
+from experiments.splits import environment_class, episodes_of
 from experiments.summary import Summary
 from experiments.train import SELECTORS, reference_runs, training
 from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec
 from sim.errors import InputError
+from sim.refusals import suggestion
 from sim.scenario_file import SUFFIXES, load_scenario, save_scenario
 
 
@@ -35,18 +41,23 @@ def check(config: ExperimentConfig, source: str) -> None:
     """Hold all names of a config against what there is, before anything is done.
 
     Raises:
-        InputError: If a scenario, codec, policy or trace folder is unknown.
+        InputError: If a scenario, codec, policy, option or trace folder is unknown, or a learner does not fit
+            the environment.
     """
+    task = environment_class(config.environment.id).task
     codecs = {name for name in config.environment.codecs if _is_codec(name)} | set(CODECS)
     files = {
         name
         for name in (*config.environment.scenarios, *config.environment.held_out)
         if name.endswith(SUFFIXES)
     }
-    ready = {name for name, entry in POLICIES.items() if entry.kind not in ("learner", "search")}
-    check_names(config, source, scenarios={*SCENARIOS, *files}, policies=ready | codecs, codecs=codecs)
+    unready = ("learner", "search", "bound")
+    ready = {name for name, entry in policies_of(task).items() if entry.kind not in unready}
+    if task == "compression":
+        ready |= codecs
+    check_names(config, source, scenarios={*SCENARIOS, *files}, policies=ready, codecs=codecs)
     _check_selectors(config, source)
-    episodes_of(config)
+    _check_learners(config, source, _checked_env(config, source))
 
 
 def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
@@ -57,9 +68,10 @@ def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
 
 
 def evaluate_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Evaluation of every policy, and the search for the best answers."""
+    """Evaluation of every policy, the search for the best answers, and the bound."""
     evaluation(run, config, crew)
     search(run, config, crew)
+    bounds(run, config, crew)
     join_episodes(run)
 
 
@@ -91,6 +103,41 @@ def _check_selectors(config: ExperimentConfig, source: str) -> None:
     if set(SELECTORS) & set(config.policies) and config.evaluation.train_episodes < 2:
         problem = "expected at least 2, some to train selectors, some to stop by, got 1; add episodes"
         raise InputError(source, "evaluation.train_episodes", problem)
+
+
+def _checked_env(config: ExperimentConfig, source: str) -> WorldEnv:
+    """The environment of a config, made once to see that it takes its options."""
+    environment, place = config.environment, "environment.options"
+    own = {"scenario", "codecs", "traces", "render_mode"}
+    known = [
+        name for name in inspect.signature(environment_class(environment.id)).parameters if name not in own
+    ]
+    for name in environment.options:
+        if name not in known:
+            guess = suggestion(name, known) or f"; known: {', '.join(known) or 'none'}"
+            raise InputError(source, f"{place}.{name}", f"unknown option of {environment.id}{guess}")
+    episodes = episodes_of(config)
+    try:
+        env = episodes.make_env()
+    except (ValueError, TypeError) as error:
+        problem = f"{environment.id} refuses them: {error}; known: {', '.join(known) or 'none'}"
+        raise InputError(source, place, problem) from error
+    if env.task == "compression" and not isinstance(env.action_space, spaces.Discrete):
+        problem = "the policies answer with one codec; leave action: discrete and name codecs such as zstd-9"
+        raise InputError(source, f"{place}.action", problem)
+    return env
+
+
+def _check_learners(config: ExperimentConfig, source: str, env: WorldEnv) -> None:
+    fitting = fitting_kinds(env)
+    for number, learner in enumerate(config.learners):
+        if learner.kind not in fitting:
+            masked = "masked " if env.masked else ""
+            problem = f"{learner.kind} cannot learn the {masked}{type(env.action_space).__name__} actions of"
+            way_out = f"take one of {', '.join(fitting)}"
+            raise InputError(
+                source, f"learners.{number}.kind", f"{problem} {config.environment.id}; {way_out}"
+            )
 
 
 def _keep_scenarios(run: RunFolder, config: ExperimentConfig) -> None:

@@ -82,7 +82,7 @@ def _timeline(run: RunFolder, config: ExperimentConfig) -> Path | None:
     episodes = episodes_of(config)
     place = next(place for place in episodes.places("test"))
     policy = trained_policy(run.path, config, name, best_seed(run.path, config, name))
-    picture = draw_timeline(play(episodes.draw(place), policy, episodes.codecs))
+    picture = draw_timeline(play(episodes.make_env(), episodes.draw(place), policy))
     encoded = BytesIO()
     matplotlib.image.imsave(encoded, picture, format="png", metadata={"Software": ""})
     path = run.file("figures", "timeline.png")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.evidence import Evidence
 from experiments.headline import SHOWN_PERCENT, HeadlineRow, headline_table
-from experiments.summary import ALL, Summary
+from experiments.summary import ALL, BEST_FOUND, BOUND, Summary
 
 COST_PARTS: Final = (
     ("cost_s", "cost, s", 1.0),
@@ -25,11 +25,11 @@ COST_PARTS: Final = (
     ("jain", "Jain", 1.0),
 )
 """Metric, title of its column, and what its value is divided by there."""
-NOTE: Final = (
-    "In brackets the bootstrap interval (95 % unless configured otherwise); **bold** where it lies below "
-    "100 %. All policies met the same episodes; `best_found` only those that were searched, so it is "
-    "compared on these. The line over all scenarios is the geometric mean of the others."
-)
+FEWER: Final = {
+    BEST_FOUND: " `best_found` is compared on the episodes that were searched.",
+    BOUND: " `bound` is compared on the episodes for which it was computed; it is no policy.",
+}
+"""What to know of references that have not all episodes."""
 CLAIM_SEEDS: Final = 5
 """Trainings that a claim about an algorithm needs (Agarwal et al., NeurIPS 2021)."""
 
@@ -52,7 +52,7 @@ def headline(summary: Summary) -> list[str]:
         policies = list(dict.fromkeys(policy for _, policy in own))
         scenarios = sorted({scenario: None for scenario, _ in own}, key=lambda name: name == ALL)
         text += [f"## Cost on {split} episodes, % of the best static policy", ""]
-        text += [NOTE, ""]
+        text += [_note(policies), ""]
         rows = []
         for scenario in scenarios:
             best = next(line.best_static for line in own.values() if line.scenario == scenario)
@@ -60,6 +60,15 @@ def headline(summary: Summary) -> list[str]:
             rows.append([name, *(_percent(own.get((scenario, policy))) for policy in policies)])
         text += [*_table(["scenario (best static)", *policies], rows), ""]
     return text[:-1]
+
+
+def _note(policies: Sequence[str]) -> str:
+    fewer = "".join(text for name, text in FEWER.items() if name in policies)
+    return (
+        "In brackets the bootstrap interval (95 % unless configured otherwise); **bold** where it lies below "
+        f"100 %. All policies met the same episodes.{fewer} The line over all scenarios is the geometric "
+        "mean of the others."
+    )
 
 
 def _percent(line: HeadlineRow | None) -> str:
@@ -96,6 +105,29 @@ def headroom(summary: Summary, kind: Mapping[str, str]) -> list[str]:
     ]  # fmt: skip
 
 
+def bound_gap(summary: Summary, kind: Mapping[str, str]) -> list[str]:
+    """How far the best static policy lies above the bound, and the share of it that each policy closes."""
+    rows = pd.DataFrame(summary["rows"])
+    found = rows[rows["metric"] == "bound_gap"]
+    if found.empty:
+        return []
+    closed = rows[rows["metric"] == "gap_closed"]
+    policies = [name for name in dict.fromkeys(closed["policy"]) if kind[name] != "static"]
+    lines = []
+    for row in found.sort_values("value", ascending=False).to_dict("records"):
+        own = closed[closed["scenario"] == row["scenario"]].set_index("policy")
+        shares = [_share(own.loc[policy]) if policy in own.index else "–" for policy in policies]
+        lines.append([row["scenario"], _share(row), *shares])
+    return [
+        "## How near to the bound", "",
+        "The bound is a relaxation with perfect knowledge that no policy can fall below and none may reach. "
+        "The gap is the share of the best static policy's cost above it, on the episodes for which it was "
+        "computed; beside it the share of that gap that each policy closes (below 0: it costs more than the "
+        "best static policy).", "",
+        *_table(["scenario", "gap, %", *(f"{policy} closes, %" for policy in policies)], lines),
+    ]  # fmt: skip
+
+
 def _share(row: Mapping[Any, Any] | pd.Series) -> str:
     low, high = row.get("low", np.nan), row.get("high", np.nan)
     ends = f" ({100 * low:.0f} to {100 * high:.0f})" if low == low and high == high else ""
@@ -105,7 +137,8 @@ def _share(row: Mapping[Any, Any] | pd.Series) -> str:
 def cost_parts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
     """One folded table a scenario: every policy, all parts of its cost, means over episodes."""
     rows = pd.DataFrame(summary["rows"])
-    rows = rows[(rows["split"] != "validation") & (rows["policy"].map(kind) != "search")]
+    played = ~rows["policy"].map(kind).isin(["search", "bound"])
+    rows = rows[(rows["split"] != "validation") & played]
     lines = [
         "## All figures by scenario",
         "",

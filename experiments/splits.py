@@ -5,8 +5,12 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+from gymnasium.envs.registration import load_env_creator
+
+from envs.base import WorldEnv
+from envs.registration import IDS
 from experiments.config import ExperimentConfig
 from sim.codecs import Codec, parse_codec
 from sim.episode import Episode, draw_episode
@@ -42,6 +46,7 @@ class Episodes:
     """
 
     def __init__(self, config: ExperimentConfig) -> None:
+        self._environment = config.environment
         self._seed = config.seed
         self._traces = _traces(config.environment.traces)
         held_out = [_with_overrides(resolve(name), config) for name in config.environment.held_out]
@@ -63,6 +68,18 @@ class Episodes:
         }
         self.codecs: tuple[Codec, ...] = tuple(parse_codec(name) for name in config.environment.codecs)
 
+    def make_env(self) -> WorldEnv:
+        """The environment of the experiment, to play its episodes in.
+
+        Raises:
+            ValueError: If it refuses the options of the config.
+            TypeError: If it does not know one of them.
+        """
+        environment = self._environment
+        return environment_class(environment.id)(
+            list(self.scenarios.values()), environment.codecs, **environment.options
+        )
+
     def places(self, split: Split) -> list[Place]:
         """All episodes of a split; held-out scenarios are in the split of that name only."""
         return [
@@ -81,6 +98,11 @@ class Episodes:
         folds = _TRACE_FOLDS[place.split]
         traces = [trace for number, trace in enumerate(self._traces) if number % 5 in folds]
         return draw_episode(self.scenarios[place.scenario], self.seed(place), traces)
+
+
+def environment_class(name: str) -> Any:
+    """The class behind a Gymnasium id, a `WorldEnv` that takes scenarios, codecs and options of its own."""
+    return load_env_creator(IDS[name])
 
 
 @lru_cache(maxsize=1)

@@ -21,6 +21,7 @@ from sim.randomness import stream
 
 BEST_STATIC: Final = "best_static"
 BEST_FOUND: Final = "best_found"
+BOUND: Final = "bound"
 ALL: Final = "all"
 """In place of a scenario: over all of them, each counting alike."""
 AGAINST: Final = (BEST_STATIC, "one_step_oracle", "ensemble")
@@ -62,6 +63,8 @@ def build_summary(
     * ``headroom``: share of the best static cost that ``best_found`` saves.
     * ``nothing_to_learn``: 1 where the best static policy is within 3 % of ``best_found``, else 0.
     * ``headroom_won``: share of the headroom that a policy wins.
+    * ``bound_gap``: share of the best static cost that lies above ``bound``.
+    * ``gap_closed``: share of that gap that a policy closes.
     * ``accuracy``, ``f1/<action>``, ``f1_macro``: agreement with the one-step oracle; ``majority``: accuracy
       of the oracle's most frequent action. Scenario ``all`` is over all decisions.
 
@@ -88,6 +91,7 @@ def build_summary(
         *_metric_rows(board, chance),
         *_best_static_rows(board, statics, chance),
         *_headroom_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
+        *_bound_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
         *_agreement_rows(episodes, decisions),
     ]
     return {
@@ -190,7 +194,9 @@ def _headroom_rows(board: Cells, statics: dict[str, str], chance: Chance) -> Ite
         little = constant.mean() <= (1 + LITTLE) * least.mean()
         yield _row(found, "nothing_to_learn", _figure(little), "flag")
         for place, cell in board.items():
-            if place[1:] != (scenario, split) or not set(on) <= set(cell.episodes.tolist()):
+            if place[1:] != (scenario, split) or place[0] == BOUND:
+                continue
+            if not set(on) <= set(cell.episodes.tolist()):
                 continue
             scores = cell.scores(on=on)
             searched = mean_interval([scores], chance.resampling(*place, "searched"))
@@ -198,6 +204,24 @@ def _headroom_rows(board: Cells, statics: dict[str, str], chance: Chance) -> Ite
             if place not in (found, static):
                 won = share_of_gap_closed(scores, constant, least, chance.resampling(*place, "won"))
                 yield _row(place, "headroom_won", won, "share")
+
+
+def _bound_rows(board: Cells, statics: dict[str, str], chance: Chance) -> Iterator[dict[str, Any]]:
+    for _, scenario, split in [place for place in board if place[0] == BOUND]:
+        bound = (BOUND, scenario, split)
+        static = (statics.get(scenario, ""), scenario, split)
+        if static not in board or not (on := _common(board, bound, static)):
+            continue
+        least, fixed = board[bound].scores(on=on), board[static].scores(on=on)
+        gap = relative_difference([least], [fixed], chance.resampling(*bound, "gap"))
+        yield _row(bound, "bound_gap", Estimate(-gap.value, -gap.high, -gap.low), "share")
+        for place, cell in board.items():
+            if place[1:] != (scenario, split) or place in (bound, static):
+                continue
+            if set(on) <= set(cell.episodes.tolist()):
+                scores = cell.scores(on=on)
+                closed = share_of_gap_closed(scores, fixed, least, chance.resampling(*place, "closed"))
+                yield _row(place, "gap_closed", closed, "share")
 
 
 def _agreement_rows(episodes: pd.DataFrame, decisions: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -217,11 +241,16 @@ def confusions(
 ) -> Iterator[tuple[str, str, str, np.ndarray, list[str]]]:
     """Counts of (oracle's answer, policy's answer) of each policy, over all of a split and by scenario.
 
+    Decisions at which the one-step oracle was not asked are left out.
+
     Yields:
         Policy, scenario, split, counts of shape (classes, classes), names of the classes.
     """
+    asked = decisions[(decisions["policy"] != "one_step_oracle") & (decisions["oracle_action"] != "")]
+    if asked.empty:
+        return
     splits = episodes[["scenario", "episode", "split"]].drop_duplicates()
-    own = decisions[decisions["policy"] != "one_step_oracle"].merge(splits, on=["scenario", "episode"])
+    own = asked.merge(splits, on=["scenario", "episode"])
     classes = sorted({str(name) for column in ("oracle_action", "action") for name in own[column].unique()})
     number = {name: index for index, name in enumerate(classes)}
     coded = own.assign(

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from agents.heuristics import Fixed
+from agents.catalogue import static_policies
 from agents.learners.forward import NetworkPolicy, network_policy
 from agents.learners.legs import Plan, train
 from agents.learners.models import load_model
@@ -39,11 +39,12 @@ _VALIDATION_SHARE = 4
 
 
 class References(NamedTuple):
-    """How constants fare: what learners are measured against while they train.
+    """How fixed rules fare: what learners are measured against while they train.
 
     Attributes:
         pool: Training episodes with their reference runs.
-        best_static: Cost of the best constant on the validation episodes, by scenario, in seconds an episode.
+        best_static: Cost of the best fixed rule on the validation episodes, by scenario, in seconds an
+            episode.
     """
 
     pool: list[TrainingEpisode]
@@ -60,7 +61,7 @@ class _Job(NamedTuple):
 
 
 def reference_runs(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Stage ``references``: every constant on every training and validation episode."""
+    """Stage ``references``: every fixed rule on every training and validation episode."""
     if run.stage_done("references"):
         return
     episodes = episodes_of(config)
@@ -141,13 +142,13 @@ def _least_cost(path: Path) -> float:
 
 
 def _reference(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
+    """Costs of the fixed rules on a validation episode; of a training episode the run of the best one."""
     config, place = task
     episodes = episodes_of(config)
-    episode = episodes.draw(place)
+    env, episode = episodes.make_env(), episodes.draw(place)
     if place.split == "validation":
-        policies = [Fixed(codec.name, action) for action, codec in enumerate(episodes.codecs)]
-        return np.array([play(episode, policy, episodes.codecs).cost for policy in policies])
-    found = training_episode(episode, episodes.codecs)
+        return np.array([play(env, episode, policy).cost for policy in static_policies(env)])
+    found = training_episode(env, episode)
     return np.stack([found.times, found.accrued])
 
 
@@ -196,12 +197,13 @@ def _train_learner(job: _Job) -> None:
     config, episodes = job.config, episodes_of(job.config)
     references = _references(job.run, config)
     settings = learner_of(config, job.name)
+    env = episodes.make_env()
     validation = [(place.scenario, episodes.draw(place)) for place in episodes.places("validation")]
 
     def validate(policy: NetworkPolicy) -> float:
         costs: dict[str, list[float]] = {}
         for scenario, episode in validation:
-            costs.setdefault(scenario, []).append(play(episode, policy, episodes.codecs).cost)
+            costs.setdefault(scenario, []).append(play(env, episode, policy).cost)
         return float(np.mean([np.mean(own) / references.best_static[name] for name, own in costs.items()]))
 
     told = 0
@@ -214,7 +216,7 @@ def _train_learner(job: _Job) -> None:
     folder = learner_folder(job.run, job.name, job.seed)
     seed = int(stream(config.seed, f"{job.name} training {job.seed}").integers(2**31))
     outcome = train(
-        Plan(settings, seed, config.evaluate_every, episodes.codecs),
+        Plan(settings, seed, config.evaluate_every, episodes.make_env, _described(config)),
         references.pool,
         validate,
         folder,
@@ -226,6 +228,11 @@ def _train_learner(job: _Job) -> None:
     write_text(folder / "curves.csv", curve.to_csv(index=False))
 
 
+def _described(config: ExperimentConfig) -> dict[str, Any]:
+    """What a checkpoint must agree on with the environment that its training goes on in."""
+    return config.environment.model_dump(mode="json", include={"id", "codecs", "options"})
+
+
 def _train_selectors(job: _Job) -> None:
     config, episodes = job.config, episodes_of(job.config)
     folder = job.run / "selectors"
@@ -235,7 +242,8 @@ def _train_selectors(job: _Job) -> None:
     places = [
         place for place in episodes.places("train") if place.number < config.supervised.episodes_per_scenario
     ]
-    labelled = [label(episodes.draw(place), episodes.codecs) for place in places]
+    env = episodes.make_env()
+    labelled = [label(env, episodes.draw(place)) for place in places]
     held = [place.number % _VALIDATION_SHARE == 0 for place in places]
     train_part = joined([part for part, out in zip(labelled, held, strict=True) if not out])
     validation = joined([part for part, out in zip(labelled, held, strict=True) if out])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
 from agents.policy import Actions, Mask, Observation, Policy
+from envs.base import WorldEnv
 from envs.features import CODEC_FEATURES
 from sim.codecs import Codec
 from sim.episode import Episode
@@ -79,10 +80,10 @@ class _Wanderer(Policy):
         return int(costs.argmin())
 
 
-def label(episode: Episode, codecs: Sequence[Codec]) -> Labels:
-    """Play an episode and label each of its decisions."""
-    wanderer = _Wanderer(codecs, stream(episode.seed, "labels"))
-    play(episode, wanderer, codecs)
+def label(env: WorldEnv, episode: Episode) -> Labels:
+    """Play an episode of codec decisions and label each of them."""
+    wanderer = _Wanderer(env.codecs, stream(episode.seed, "labels"))
+    play(env, episode, wanderer)
     return Labels(np.array(wanderer.rows), np.array(wanderer.costs))
 
 

@@ -1,10 +1,13 @@
 """A scenario whose best codec is plain: many streams on the long path, compression on the narrow one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
 from agents.learners.training_env import TrainingEpisode, training_episode
+from agents.play import MakeEnv
+from envs.compression import Compression
 from sim.codecs import Codec, parse_codec
 from sim.episode import Episode, draw_episode
 from sim.hosts import Host
@@ -39,9 +42,15 @@ def three_codecs() -> tuple[Codec, ...]:
 
 
 @pytest.fixture(scope="session")
-def pool(two_paths: Scenario, three_codecs: Sequence[Codec]) -> list[TrainingEpisode]:
+def make_env(two_paths: Scenario, three_codecs: Sequence[Codec]) -> MakeEnv:
+    return partial(Compression, two_paths, [codec.name for codec in three_codecs])
+
+
+@pytest.fixture(scope="session")
+def pool(two_paths: Scenario, make_env: MakeEnv) -> list[TrainingEpisode]:
     """Episodes to train on, with their reference runs."""
-    return [training_episode(draw_episode(two_paths, seed), three_codecs) for seed in range(40)]
+    env = make_env()
+    return [training_episode(env, draw_episode(two_paths, seed)) for seed in range(40)]
 
 
 @pytest.fixture(scope="session")

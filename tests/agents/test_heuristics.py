@@ -6,6 +6,7 @@ import pytest
 from agents.heuristics import Contention, DwcpRule, Estimate, Fixed, ModeRule
 from agents.play import play
 from agents.policy import Policy
+from envs.compression import Compression
 from envs.features import CODEC_FEATURES
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
@@ -154,7 +155,7 @@ def test_a_rule_answers_with_whatever_codecs_there_are(rule):
     "policy", [Fixed("hde", HDE), *(rule(CODECS) for rule in RULES)], ids=lambda one: one.name
 )
 def test_a_rule_plays_an_episode_to_its_end(policy: Policy):
-    world = play(draw_episode(find_scenario("hybrid").with_(requests=20), 1), policy, CODECS)
+    world = play(Compression("hybrid"), draw_episode(find_scenario("hybrid").with_(requests=20), 1), policy)
     assert world.finished and len(world.records) == 20
     if policy.name == "hde":
         assert {record.codec for record in world.records} == {"hde"}

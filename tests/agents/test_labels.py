@@ -36,24 +36,26 @@ class _Replay(Policy):
         return self._answers.pop(0)
 
 
-def test_costs_are_those_of_the_one_step_oracle_in_the_states_that_were_met(pool, three_codecs, monkeypatch):
+def test_costs_are_those_of_the_one_step_oracle_in_the_states_that_were_met(
+    pool, make_env, three_codecs, monkeypatch
+):
     answers = []
     answer = World.answer
     with monkeypatch.context() as patched:
         patched.setattr(
             World, "answer", lambda world, codec: (answers.append(codec), answer(world, codec))[1]
         )
-        labels = label(pool[0].episode, three_codecs)
+        labels = label(make_env(), pool[0].episode)
     replay = _Replay(answers, three_codecs)
-    play(pool[0].episode, replay, three_codecs)
+    play(make_env(), pool[0].episode, replay)
     np.testing.assert_array_equal(labels.costs, replay.costs)
     np.testing.assert_array_equal(labels.best, np.argmin(replay.costs, axis=1))
     wandered = np.mean(np.array(answers) != labels.best)
     assert 0 < wandered < 0.5  # 0.3 of the answers are dice, and a third of those hit the best
 
 
-def test_costs_are_seconds_times_priority_plus_cores_and_lateness(pool, three_codecs):
-    labels = label(pool[1].episode, three_codecs)
+def test_costs_are_seconds_times_priority_plus_cores_and_lateness(pool, make_env, three_codecs):
+    labels = label(make_env(), pool[1].episode)
     world = World(pool[1].episode, three_codecs)
     world.next_question()
     scenario = world.episode.scenario
@@ -65,18 +67,18 @@ def test_costs_are_seconds_times_priority_plus_cores_and_lateness(pool, three_co
         assert labels.costs[0, codec] == pytest.approx(cost, rel=1e-12)
 
 
-def test_the_same_episode_gets_the_same_labels(pool, three_codecs):
-    first, second = (label(pool[2].episode, three_codecs) for _ in range(2))
+def test_the_same_episode_gets_the_same_labels(pool, make_env):
+    first, second = (label(make_env(), pool[2].episode) for _ in range(2))
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.costs, second.costs)
     assert first.rows.dtype == np.float32
     assert first.rows.shape == (32, len(CODEC_FEATURES))
 
 
-def test_a_row_is_what_the_sender_saw_at_that_question(pool, three_codecs):
+def test_a_row_is_what_the_sender_saw_at_that_question(pool, make_env, three_codecs):
     world = World(pool[3].episode, three_codecs)
     seen = CODEC_FEATURES.observe(world.next_question())
-    np.testing.assert_array_equal(label(pool[3].episode, three_codecs).rows[0], seen)
+    np.testing.assert_array_equal(label(make_env(), pool[3].episode).rows[0], seen)
 
 
 def test_decisions_weigh_as_the_logarithm_of_how_much_is_at_stake():
@@ -86,8 +88,8 @@ def test_decisions_weigh_as_the_logarithm_of_how_much_is_at_stake():
     np.testing.assert_array_equal(even.stakes, [1.0, 1.0])
 
 
-def test_parts_are_joined_in_their_order(pool, three_codecs):
-    parts = [label(one.episode, three_codecs) for one in pool[:2]]
+def test_parts_are_joined_in_their_order(pool, make_env):
+    parts = [label(make_env(), one.episode) for one in pool[:2]]
     whole = joined(parts)
     np.testing.assert_array_equal(whole.rows[32:], parts[1].rows)
     np.testing.assert_array_equal(whole.costs[:32], parts[0].costs)
@@ -99,9 +101,9 @@ def test_the_nineteen_columns_are_nineteen_different_features():
 
 
 def test_the_ensemble_agrees_with_the_oracle_on_97_of_100_decisions_where_the_best_is_plain(
-    pool, unseen, three_codecs
+    pool, unseen, make_env
 ):
-    labels = [label(one.episode, three_codecs) for one in pool[:12]]
+    labels = [label(make_env(), one.episode) for one in pool[:12]]
     train, held = joined(labels[:9]), joined(labels[9:])
     selector = Ensemble(3, TreesConfig(rounds=40, depth=4), NetworkConfig(layers=(Layer(32),), epochs=10))
     selector.fit(
@@ -111,6 +113,6 @@ def test_the_ensemble_agrees_with_the_oracle_on_97_of_100_decisions_where_the_be
         validation=(held.rows, held.best, held.stakes),
         rng=np.random.default_rng(1),
     )
-    fresh = joined([label(episode, three_codecs) for episode in unseen])
+    fresh = joined([label(make_env(), episode) for episode in unseen])
     assert np.mean(selector.act(fresh.rows) == fresh.best) >= 0.97
     assert len(np.unique(fresh.best)) == 2

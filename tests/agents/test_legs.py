@@ -66,8 +66,10 @@ class Fatal(legs._StopAtLegEnd):
         return super()._on_step()
 
 legs._StopAtLegEnd = Fatal
+env = plan.make_env()
+
 def validate(policy):
-    return sum(play(one, policy, plan.codecs).cost for one in episodes)
+    return sum(play(env, one, policy).cost for one in episodes)
 
 legs.train(plan, pool, validate, Path(folder))
 """
@@ -81,13 +83,15 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def plan_of(settings, codecs, leg_steps=LEG, **changed) -> Plan:
-    return Plan(TypeAdapter(Learner).validate_python(settings | changed), 7, leg_steps, codecs)
+def plan_of(settings, make_env, leg_steps=LEG, **changed) -> Plan:
+    config = TypeAdapter(Learner).validate_python(settings | changed)
+    return Plan(config, 7, leg_steps, make_env, {"codecs": ["none", "zstd", "amst-32"]})
 
 
 @pytest.fixture(scope="module")
-def validate(validation, three_codecs):
-    return lambda policy: sum(play(one, policy, three_codecs).cost for one in validation)
+def validate(validation, make_env):
+    env = make_env()
+    return lambda policy: sum(play(env, one, policy).cost for one in validation)
 
 
 @pytest.fixture(scope="module", params=["ppo", "dqn"])
@@ -96,16 +100,16 @@ def kind(request) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(kind, pool, validate, three_codecs, tmp_path_factory) -> Path:
+def whole(kind, pool, validate, make_env, tmp_path_factory) -> Path:
     """Folder of a training that nothing interrupted."""
     folder = tmp_path_factory.mktemp(f"whole-{kind}")
-    train(plan_of(SMALL[kind], three_codecs), pool, validate, folder)
+    train(plan_of(SMALL[kind], make_env), pool, validate, folder)
     return folder
 
 
 def state(plan: Plan, folder: Path):
     """All that a training has come to: curve, tensors by name, counters."""
-    checkpoint = read_checkpoint(folder / "checkpoints", plan.config.kind, _described(plan))
+    checkpoint = read_checkpoint(folder / "checkpoints", plan.config.kind, _described(plan), plan.make_env())
     model = checkpoint.model
     tensors = dict(model.policy.state_dict())
     for key, slots in model.policy.optimizer.state_dict()["state"].items():
@@ -132,9 +136,9 @@ def assert_same_end(plan: Plan, folder: Path, other: Path) -> None:
 
 
 def test_a_training_killed_in_the_middle_of_leg_2_ends_with_the_bits_of_one_that_was_not(
-    kind, whole, pool, validation, validate, three_codecs, tmp_path
+    kind, whole, pool, validation, validate, make_env, tmp_path
 ):
-    plan, folder = plan_of(SMALL[kind], three_codecs), tmp_path / "killed"
+    plan, folder = plan_of(SMALL[kind], make_env), tmp_path / "killed"
     task = tmp_path / "task.pkl"
     task.write_bytes(pickle.dumps((plan, pool, validation, LEG + LEG // 2, str(folder))))
     ended = subprocess.run([sys.executable, "-c", KILLED_IN_LEG_2, str(task)], cwd=ROOT, check=False)
@@ -145,9 +149,9 @@ def test_a_training_killed_in_the_middle_of_leg_2_ends_with_the_bits_of_one_that
 
 
 def test_a_training_that_an_error_stops_at_a_leg_end_goes_on_to_the_same_bits(
-    kind, whole, pool, validate, three_codecs, tmp_path
+    kind, whole, pool, validate, make_env, tmp_path
 ):
-    plan, calls = plan_of(SMALL[kind], three_codecs), []
+    plan, calls = plan_of(SMALL[kind], make_env), []
 
     def fail_the_second_time(policy):
         calls.append(policy)
@@ -164,9 +168,9 @@ def test_a_training_that_an_error_stops_at_a_leg_end_goes_on_to_the_same_bits(
 
 @pytest.mark.parametrize("fatal", ["before", "after"])
 def test_a_training_stopped_while_it_writes_its_second_checkpoint_goes_on_to_the_same_bits(
-    kind, whole, pool, validate, three_codecs, tmp_path, monkeypatch, fatal
+    kind, whole, pool, validate, make_env, tmp_path, monkeypatch, fatal
 ):
-    plan, replace = plan_of(SMALL[kind], three_codecs), os.replace
+    plan, replace = plan_of(SMALL[kind], make_env), os.replace
 
     def stop_at_leg_2(source, target):
         if Path(target).name != "leg-2":
@@ -187,21 +191,21 @@ def test_a_training_stopped_while_it_writes_its_second_checkpoint_goes_on_to_the
 
 
 def test_a_training_that_is_done_is_not_done_again(
-    kind, whole, pool, validate, three_codecs, tmp_path, monkeypatch
+    kind, whole, pool, validate, make_env, tmp_path, monkeypatch
 ):
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     monkeypatch.setattr(_StopAtLegEnd, "_on_step", lambda self: pytest.fail("it trained again"))
     told = []
-    outcome = train(plan_of(SMALL[kind], three_codecs), pool, validate, folder, told.append)
+    outcome = train(plan_of(SMALL[kind], make_env), pool, validate, folder, told.append)
     assert told == [STEPS]
     assert outcome.curve[-1]["step"] >= STEPS
 
 
 def test_the_curve_has_a_row_a_leg_and_the_best_model_is_that_of_its_least_cost(
-    kind, whole, validate, three_codecs
+    kind, whole, validate, make_env
 ):
-    curve, _, _ = state(plan_of(SMALL[kind], three_codecs), whole)
+    curve, _, _ = state(plan_of(SMALL[kind], make_env), whole)
     steps = [row["step"] for row in curve]
     assert steps == [320, 640, 960, 1024]
     best = network_policy(kind, load_model(kind, whole / "best.zip"))
@@ -223,16 +227,16 @@ def _watch_schedules(monkeypatch) -> list[tuple[int, float, float]]:
 
 
 def test_schedules_run_over_the_whole_training_whatever_the_legs(
-    kind, pool, validate, three_codecs, tmp_path, monkeypatch
+    kind, pool, validate, make_env, tmp_path, monkeypatch
 ):
     seen = _watch_schedules(monkeypatch)
     settings = SMALL[kind] | {"learning_starts": 0} if kind == "dqn" else SMALL[kind]
-    train(plan_of(settings, three_codecs, leg_steps=10**6), pool, validate, tmp_path / "one")
+    train(plan_of(settings, make_env, leg_steps=10**6), pool, validate, tmp_path / "one")
     without_legs = seen.copy()
     seen.clear()
-    train(plan_of(settings, three_codecs), pool, validate, tmp_path / "four")
+    train(plan_of(settings, make_env), pool, validate, tmp_path / "four")
     assert seen == without_legs
-    envs, start = 4, plan_of(settings, three_codecs).config.rate
+    envs, start = 4, plan_of(settings, make_env).config.rate
     update = 16 * envs if kind == "ppo" else 2 * envs
     for steps, rate, random_share in seen:
         updated_at = (steps - 1) // update * update
@@ -243,9 +247,9 @@ def test_schedules_run_over_the_whole_training_whatever_the_legs(
             assert random_share == pytest.approx(1 - faded * (1 - 0.03), rel=1e-9)
 
 
-def test_a_last_rollout_past_the_end_does_not_unlearn(pool, validate, three_codecs, tmp_path, monkeypatch):
+def test_a_last_rollout_past_the_end_does_not_unlearn(pool, validate, make_env, tmp_path, monkeypatch):
     seen = _watch_schedules(monkeypatch)
-    plan = plan_of(SMALL["ppo"], three_codecs, steps=STEPS + 1)
+    plan = plan_of(SMALL["ppo"], make_env, steps=STEPS + 1)
     outcome = train(plan, pool, validate, tmp_path)
     assert outcome.curve[-1]["step"] == STEPS + 64
     assert min(rate for _, rate, _ in seen) > 0
@@ -255,10 +259,12 @@ def test_a_last_rollout_past_the_end_does_not_unlearn(pool, validate, three_code
     assert float(tensors["rate"][0]) == 0.0
 
 
-def test_no_n_step_return_runs_from_a_leg_into_the_next(pool, validate, three_codecs, tmp_path):
-    plan = plan_of(SMALL["dqn"], three_codecs, buffer=2000)
+def test_no_n_step_return_runs_from_a_leg_into_the_next(pool, validate, make_env, tmp_path):
+    plan = plan_of(SMALL["dqn"], make_env, buffer=2000)
     train(plan, pool, validate, tmp_path)
-    replay = read_checkpoint(tmp_path / "checkpoints", "dqn", _described(plan)).model.replay_buffer
+    replay = read_checkpoint(
+        tmp_path / "checkpoints", "dqn", _described(plan), plan.make_env()
+    ).model.replay_buffer
     size = replay.size()
     goes_on = np.all(replay.next_observations[: size - 1] == replay.observations[1:size], axis=2)
     ends = (replay.dones[: size - 1] + replay.timeouts[: size - 1]) > 0
@@ -281,12 +287,12 @@ def test_no_n_step_return_runs_from_a_leg_into_the_next(pool, validate, three_co
     ],
 )
 def test_a_torn_checkpoint_is_refused_in_one_line(
-    kind, whole, pool, validate, three_codecs, tmp_path, spoil, complaint
+    kind, whole, pool, validate, make_env, tmp_path, spoil, complaint
 ):
     shutil.copytree(whole, tmp_path / "torn")
     spoil(next((tmp_path / "torn" / "checkpoints").iterdir()))
     with pytest.raises(InputError, match=complaint) as refused:
-        train(plan_of(SMALL[kind], three_codecs), pool, validate, tmp_path / "torn")
+        train(plan_of(SMALL[kind], make_env), pool, validate, tmp_path / "torn")
     assert "\n" not in str(refused.value)
     assert "remove" in str(refused.value)
 
@@ -301,8 +307,8 @@ def test_a_torn_checkpoint_is_refused_in_one_line(
     ],
     ids=["missing", "truncated", "foreign", "text"],
 )
-def test_a_torn_replay_buffer_is_refused_in_one_line(pool, validate, three_codecs, tmp_path, spoil):
-    plan = plan_of(SMALL["dqn"], three_codecs, steps=LEG)
+def test_a_torn_replay_buffer_is_refused_in_one_line(pool, validate, make_env, tmp_path, spoil):
+    plan = plan_of(SMALL["dqn"], make_env, steps=LEG)
     train(plan, pool, validate, tmp_path)
     spoil(tmp_path / "checkpoints" / "leg-1" / "replay.pkl")
     with pytest.raises(InputError, match=r"replay\.pkl: expected a replay buffer") as refused:
@@ -310,16 +316,16 @@ def test_a_torn_replay_buffer_is_refused_in_one_line(pool, validate, three_codec
     assert "\n" not in str(refused.value)
 
 
-def test_the_checkpoint_of_another_training_is_refused_by_what_differs(
-    kind, whole, pool, validate, three_codecs
-):
+def test_the_checkpoint_of_another_training_is_refused_by_what_differs(kind, whole, pool, validate, make_env):
     for change, word in (({"gamma": 0.5}, "gamma"), ({"layers": [8]}, "layers"), ({"envs": 8}, "envs")):
         with pytest.raises(InputError, match=f"got one with other {word}"):
-            train(plan_of(SMALL[kind], three_codecs, **change), pool, validate, whole)
-    with pytest.raises(InputError, match="other codecs"):
-        train(plan_of(SMALL[kind], three_codecs[:2]), pool, validate, whole)
+            train(plan_of(SMALL[kind], make_env, **change), pool, validate, whole)
+    with pytest.raises(InputError, match="other environment"):
+        train(
+            plan_of(SMALL[kind], make_env)._replace(environment={"codecs": ["none"]}), pool, validate, whole
+        )
     with pytest.raises(InputError, match="other seed"):
-        train(plan_of(SMALL[kind], three_codecs)._replace(seed=8), pool, validate, whole)
+        train(plan_of(SMALL[kind], make_env)._replace(seed=8), pool, validate, whole)
 
 
 def test_the_model_of_the_other_algorithm_is_refused(whole, kind, tmp_path):
@@ -329,22 +335,23 @@ def test_the_model_of_the_other_algorithm_is_refused(whole, kind, tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_model_and_curve_of_different_steps_are_refused(whole, kind, pool, validate, three_codecs, tmp_path):
+def test_model_and_curve_of_different_steps_are_refused(whole, kind, pool, validate, make_env, tmp_path):
     shutil.copytree(whole, tmp_path / "mixed")
     path = next((tmp_path / "mixed" / "checkpoints").iterdir()) / "training.json"
     stored = json.loads(path.read_text())
     path.write_text(json.dumps(stored | {"curve": stored["curve"][:-1]}))
     with pytest.raises(InputError, match="model and curve of the same step"):
-        train(plan_of(SMALL[kind], three_codecs), pool, validate, tmp_path / "mixed")
+        train(plan_of(SMALL[kind], make_env), pool, validate, tmp_path / "mixed")
 
 
 def test_learners_come_within_2_percent_of_the_oracle_where_the_best_is_plain(
-    kind, pool, validate, unseen, three_codecs, tmp_path
+    kind, pool, validate, unseen, make_env, tmp_path
 ):
-    outcome = train(plan_of(LEARNING[kind], three_codecs, leg_steps=2048), pool, validate, tmp_path)
+    outcome = train(plan_of(LEARNING[kind], make_env, leg_steps=2048), pool, validate, tmp_path)
     learned = network_policy(kind, load_model(kind, outcome.best))
+    env = make_env()
     costs = {
-        policy.name: sum(play(one, policy, three_codecs).cost for one in unseen)
-        for policy in (learned, OneStepOracle(three_codecs))
+        policy.name: sum(play(env, one, policy).cost for one in unseen)
+        for policy in (learned, OneStepOracle(env.codecs))
     }
     assert costs[kind] <= 1.02 * costs["one_step_oracle"]

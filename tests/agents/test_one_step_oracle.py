@@ -5,6 +5,7 @@ import pytest
 
 from agents.one_step_oracle import OneStepOracle, PublishedOracle
 from agents.play import play
+from envs.compression import Compression
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
 from sim.episode import draw_episode
@@ -101,7 +102,9 @@ def test_a_dear_core_second_turns_the_published_label_from_compression():
 
 
 def test_looking_ahead_changes_nothing():
-    plain = play(draw_episode(find_scenario("wan").with_(requests=20), 5), OneStepOracle(CODECS), CODECS)
+    plain = play(
+        Compression("wan"), draw_episode(find_scenario("wan").with_(requests=20), 5), OneStepOracle(CODECS)
+    )
     curious = asked("wan", 5, requests=20)
     oracle = bound(OneStepOracle(CODECS), curious)
     question: object = True
@@ -117,7 +120,7 @@ def test_it_is_best_where_no_transfer_meets_another():
     scenario = find_scenario("uncoupled").with_(requests=16)
     for seed in range(3):
         episode = draw_episode(scenario, seed)
-        oracle = play(episode, OneStepOracle(CODECS), CODECS).cost
+        oracle = play(Compression(scenario), episode, OneStepOracle(CODECS)).cost
         for codec in range(4):
             world = World(episode, CODECS)
             world.run(lambda question, codec=codec: codec)

@@ -8,6 +8,7 @@ import pytest
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
 from agents.search import Sequel, best_found, replay_cost
+from envs.compression import Compression
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
 from sim.episode import Episode, draw_episode
@@ -37,8 +38,9 @@ def test_on_four_transfers_it_finds_what_trying_all_finds(seed):
 def test_it_is_never_worse_than_the_best_of_its_starts(scenario):
     episode = drawn(scenario, 3, 12)
     taken: list[int] = []
+    env = Compression(scenario)
     oracle = play(
-        episode, OneStepOracle(CODECS), CODECS, watch=lambda world, seen, action: taken.append(action)
+        env, episode, OneStepOracle(env.codecs), watch=lambda world, seen, action: taken.append(action)
     )
     starts = [*(constant(answer, 12) for answer in range(4)), np.array(taken)]
     cost, _ = best_found(episode, CODECS, starts, passes=1, rng=np.random.default_rng(0))
@@ -69,6 +71,6 @@ def test_what_was_found_costs_the_same_when_a_policy_plays_it():
     episode, answers = drawn("hybrid", 2, 10), np.arange(10) % 4
     sequel = Sequel("best_found", answers)
     for _ in range(2):  # play() resets it
-        world = play(episode, sequel, CODECS)
+        world = play(Compression("hybrid"), episode, sequel)
         assert world.cost == replay_cost(episode, CODECS, answers)
         assert min(world.records, key=lambda one: one.start_s).codec == "none"

@@ -7,9 +7,7 @@ from agents.heuristics import Fixed
 from agents.learners.training_env import PoolEnv, training_envs, training_episode
 from agents.play import play
 from envs.compression import Compression
-from sim.codecs import parse_codec
 from sim.episode import draw_episode
-from sim.scenarios import Scenario
 
 UNIT = 0.05
 NAMES = ("none", "zstd", "hde", "amst")
@@ -18,9 +16,9 @@ NAMES = ("none", "zstd", "hde", "amst")
 @pytest.fixture(scope="module")
 def crowded() -> list:
     """Episodes of scenarios where transfers meet, in which costs hang on what others were given."""
-    codecs = [parse_codec(name) for name in NAMES]
     scenarios = [Compression(name).scenarios[0].with_(requests=24) for name in ("datacenter", "internet")]
-    return [training_episode(draw_episode(one, seed), codecs) for one in scenarios for seed in range(3)]
+    env = Compression(scenarios, NAMES)
+    return [training_episode(env, draw_episode(one, seed)) for one in scenarios for seed in range(3)]
 
 
 def environment(pool) -> PoolEnv:
@@ -44,21 +42,26 @@ def test_rewards_of_an_episode_sum_to_the_share_saved_of_the_reference_times_dec
 
 def test_whoever_plays_the_reference_saves_nothing_at_any_step(crowded):
     env = environment(crowded[:1])
-    codecs = [parse_codec(name) for name in NAMES]
-    costs = [play(crowded[0].episode, Fixed(name, n), codecs).cost for n, name in enumerate(NAMES)]
+    bare = Compression("wan", NAMES)
+    costs = [play(bare, crowded[0].episode, Fixed(name, n)).cost for n, name in enumerate(NAMES)]
     env.reset(seed=0)
     rewards = [env.step(int(np.argmin(costs)))[1] for _ in range(24)]
     np.testing.assert_allclose(rewards, 0.0, atol=1e-9)
 
 
 def test_the_reference_is_the_cheapest_constant_and_its_cost_only_grows(crowded):
-    codecs = [parse_codec(name) for name in NAMES]
+    env = Compression("wan", NAMES)
     for one in crowded:
-        costs = [play(one.episode, Fixed(name, n), codecs).cost for n, name in enumerate(NAMES)]
+        costs = [play(env, one.episode, Fixed(name, n)).cost for n, name in enumerate(NAMES)]
         assert one.accrued[-1] == pytest.approx(min(costs), rel=1e-12)
         assert len(one.times) == len(one.accrued) == 24 + 1
         assert np.all(np.diff(one.times) >= 0)
         assert np.all(np.diff(one.accrued) >= 0)
+
+
+def test_the_unit_of_rewards_is_the_mean_cost_of_a_decision_that_the_reference_run_took(crowded):
+    at = np.arange(5.0)  # four decisions and the end, of an episode of 24 transfers
+    assert crowded[0]._replace(times=at, accrued=10.0 * at / 4).mean_cost == 10.0 / 4
 
 
 def _met(env: PoolEnv, seed: int, count: int) -> list[tuple[str, int]]:
@@ -85,8 +88,8 @@ def test_every_episode_of_the_pool_comes_about_equally_often(crowded):
     assert max(abs(count - 100) for count in counts) < 4 * 9.1
 
 
-def test_environments_side_by_side_have_dice_of_their_own(pool, three_codecs):
-    envs = training_envs(pool, three_codecs, 4, UNIT)
+def test_environments_side_by_side_have_dice_of_their_own(pool, make_env):
+    envs = training_envs(pool, make_env, 4, UNIT)
     envs.seed(11)
     first = envs.reset()
     envs.seed(11)
@@ -94,11 +97,9 @@ def test_environments_side_by_side_have_dice_of_their_own(pool, three_codecs):
     assert len(np.unique(first, axis=0)) == 4
 
 
-def test_the_observation_of_a_learner_is_that_of_the_bare_environment(
-    two_paths: Scenario, pool, three_codecs
-):
-    envs = training_envs(pool[:1], three_codecs, 1, UNIT)
-    bare = Compression(two_paths, [codec.name for codec in three_codecs])
+def test_the_observation_of_a_learner_is_that_of_the_bare_environment(pool, make_env):
+    envs = training_envs(pool[:1], make_env, 1, UNIT)
+    bare = make_env()
     seen, _ = bare.reset(options={"episode": pool[0].episode})
     np.testing.assert_array_equal(envs.reset()[0], seen)
     np.testing.assert_array_equal(envs.step(np.array([1]))[0][0], bare.step(1)[0])

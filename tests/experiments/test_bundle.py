@@ -46,16 +46,19 @@ WEIGHTS = np.array([[1, 0], [0, 1], [3, 2]], np.float32)
 ANSWERS = np.array([0, 1, 0, 0])  # [1 0] [0 1] [3 2] and [2+3, 3+2] = [5 5]: a tie, the first is taken
 
 
-def _write(folder, graph=None, answers=ANSWERS):
+def _write(folder, graph=None, answers=ANSWERS, masks=None):
     return write_bundle(
         folder,
         graph or _graph(WEIGHTS),
+        task="compression",
+        action_space={"kind": "Discrete", "sizes": [2]},
         features=[{"name": name, "unit": "", "low": 0, "high": None} for name in NAMES],
         actions=["zstd", "hde"],
         provenance={"policy": "linear"},
         evaluation={"cost_s": 3.5, "regret": float("nan")},
         rows=ROWS,
         expected_actions=answers,
+        masks=masks,
     )
 
 
@@ -112,6 +115,32 @@ def test_a_loaded_bundle_answers_one_row_a_batch_and_a_mask(intact):
     policy.reset()
 
 
+def test_the_masks_of_parity_rows_stand_between_features_and_answers(tmp_path):
+    plain = _graph(WEIGHTS)
+    nodes = [
+        helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
+        helper.make_node("Where", ["action_mask", "scores", "least"], ["allowed"]),
+        helper.make_node("ArgMax", ["allowed"], ["action"], axis=1, keepdims=0),
+    ]
+    mask = helper.make_tensor_value_info("action_mask", TensorProto.BOOL, ["batch", 2])
+    given = [*plain.graph.initializer, numpy_helper.from_array(np.array(-1e8, np.float32), "least")]
+    inputs = [*plain.graph.input, mask]
+    graph = helper.make_graph(nodes, "masked", inputs, list(plain.graph.output), given)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(proto, {"action_sizes": "[2]"})
+    masks = np.array([[False, True], [True, True], [True, False], [False, True]])
+    folder = tmp_path / "masked"
+    _write(folder, proto, np.array([1, 1, 0, 1]), masks=masks)
+    table = pq.read_table(folder / "parity.parquet").to_pandas()
+    assert list(table.columns) == [*NAMES, "mask:0", "mask:1", "action:0", "score:0", "score:1"]
+    assert table[["mask:0", "mask:1"]].to_numpy().tolist() == masks.tolist()
+    assert verify(folder).masked
+    assert load_bundle(folder).act(ROWS, masks).tolist() == [1, 1, 0, 1]
+    _edit(folder, resealed=True, masked=False)
+    with pytest.raises(InputError, match=r"masked: expected True as in policy\.onnx, got False"):
+        verify(folder)
+
+
 def test_a_file_whose_last_byte_is_flipped_is_refused(bundle):
     for name in ("policy.onnx", "parity.parquet"):
         whole = (bundle / name).read_bytes()
@@ -151,8 +180,8 @@ def test_a_manifest_edited_by_hand_is_refused(bundle):
 
 
 def test_another_schema_version_is_refused_before_anything_else(bundle):
-    _edit(bundle, resealed=True, schema_version=2, features="other")
-    with pytest.raises(InputError, match="schema_version: expected 1, got 2"):
+    _edit(bundle, resealed=True, schema_version=3, features="other")
+    with pytest.raises(InputError, match="schema_version: expected 2, got 3"):
         load_bundle(bundle)
 
 
@@ -178,6 +207,7 @@ def test_an_environment_with_other_features_is_refused(intact):
     ("key", "value", "message"),
     [
         ("actions", None, "actions: expected list, got NoneType"),
+        ("task", 3, "task: expected str, got int"),
         ("sha256", [], "sha256: expected dict, got list"),
         ("action_sizes", [3], "action_sizes: expected"),
         ("features", [{"title": "rtt_ms"}] * 3, "features: expected"),

@@ -14,6 +14,7 @@ from sim.errors import InputError
 from sim.settings import as_yaml, digest, dump, key_help, load, schema
 from sim.yaml_file import MOST_BYTES
 
+KINDS = "ppo, masked_ppo, dqn, masked_dqn, qrdqn"
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 
 GOOD = """\
@@ -150,9 +151,13 @@ def test_wrong_config_is_refused_in_one_line(refused, text, message):
         (
             "kind: ppo",
             "kind: pp0",
-            "learners.0.kind: expected one of ppo, dqn, got 'pp0'; did you mean 'ppo'?",
+            f"learners.0.kind: expected one of {KINDS}, got 'pp0'; did you mean 'ppo'?",
         ),
-        ("kind: ppo, ", "", "learners.0.kind: expected one of ppo, dqn, got nothing"),
+        (
+            "kind: ppo, ",
+            "",
+            f"learners.0.kind: expected one of {KINDS}, got nothing",
+        ),
         ("{kind: ppo, seeds: 3}", "ppo", "learners.0: expected settings as 'key: value', got 'ppo'"),
         ("seeds: 3", "clip: 2", "learners.0.clip: expected a value below 1, got 2"),
         ("seeds: 3", "buffer: 2000", "learners.0.buffer: unknown key, with the value 2000"),

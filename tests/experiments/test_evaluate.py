@@ -140,9 +140,9 @@ def test_the_best_found_answers_cost_no_more_than_any_policy_they_began_from(epi
 @pytest.mark.parametrize("name", ["zstd", "estimate", "nn19", "dqn"])
 def test_a_row_is_what_playing_the_episode_again_gives(episodes, config, finished, name):
     place = Place("lossy", "held-out", 1)
-    drawn, codecs = episodes_of(config).draw(place), episodes_of(config).codecs
+    drawn, env = episodes_of(config).draw(place), episodes_of(config).make_env()
     run = (finished / "tiny" / "latest").resolve()
     seed = 0 if name == "dqn" else -1
-    policy = trained_policy(run, config, name, seed) if name in ("nn19", "dqn") else make_policy(name, codecs)
+    policy = trained_policy(run, config, name, seed) if name in ("nn19", "dqn") else make_policy(name, env)
     rows = episodes[(episodes["policy"] == name) & (episodes["scenario"] == "lossy")]
-    assert play(drawn, policy, codecs).cost == rows.set_index("episode")["cost_s"][1]
+    assert play(env, drawn, policy).cost == rows.set_index("episode")["cost_s"][1]

@@ -10,9 +10,11 @@ import pytest
 import torch
 from gymnasium import spaces
 from onnx import TensorProto, helper, numpy_helper
+from sb3_contrib import MaskablePPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from agents.learners.masking import MaskedDQN, MaskedQRDQN
 from agents.supervised.ensemble import Ensemble
 from agents.supervised.network import Layer, NetworkConfig
 from agents.supervised.trees import TreesConfig
@@ -106,6 +108,8 @@ def _features(count=FEATURES):
 
 def _write(folder, graph, rows, expected, **changed):
     arguments = {
+        "task": "compression",
+        "action_space": {"kind": "Discrete", "sizes": [ACTIONS]},
         "features": _features(rows.shape[1]),
         "actions": [f"a{i}" for i in range(ACTIONS)],
         "provenance": {"policy": "ppo", "seed": 1},
@@ -146,6 +150,86 @@ def test_answers_of_several_parts_agree_on_10_000_rows(tmp_path, rows):
     report = _write(tmp_path / "multi", sb3_graph(model, env), rows, expected, actions=names)
     assert (report.sizes, report.parity.equal) == ((4, 3), 10_000)
     np.testing.assert_array_equal(load_bundle(tmp_path / "multi").act(rows[7]), expected[7])
+
+
+def test_numbers_of_ppo_are_the_clipped_means_on_10_000_rows(tmp_path, rows):
+    small, low, high = rows / SCALES, np.array([-1, 0], np.float32), np.array([1, 0.5], np.float32)
+    model = PPO("MlpPolicy", Toy(spaces.Box(low, high)), seed=1, device="cpu")
+    with torch.no_grad():
+        model.policy.action_net.weight *= 1000
+        means = model.policy.get_distribution(torch.from_numpy(small)).distribution.mean
+        model.policy.action_net.bias -= means.mean(dim=0)
+    expected = model.predict(small, deterministic=True)[0]
+    assert (expected == low).any(axis=0).all() and (expected == high).any(axis=0).all()
+    told = {"actions": ["link", "cpu"], "task": "allocation"}
+    report = _write(tmp_path / "box", sb3_graph(model), small, expected, **told)
+    assert (report.sizes, report.masked, report.parity.equal) == ((), False, 10_000)
+    policy = load_bundle(tmp_path / "box")
+    np.testing.assert_allclose(policy.act(small[7]), expected[7], rtol=1e-5, atol=1e-5)
+    moved = expected.copy()
+    moved[4321, 1] += 1e-3
+    with pytest.raises(InputError, match="row 4321: the graph must answer as the policy"):
+        _write(tmp_path / "off", sb3_graph(model), small, moved, **told)
+
+
+MASKED = {
+    "masked_ppo": lambda env: MaskablePPO("MlpPolicy", env, seed=1, device="cpu"),
+    "masked_dqn": lambda env: MaskedDQN("MlpPolicy", env, buffer_size=10, seed=1, device="cpu"),
+    "qrdqn": lambda env: MaskedQRDQN(
+        "MlpPolicy", env, buffer_size=10, seed=1, device="cpu", policy_kwargs={"n_quantiles": 7}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MASKED)
+def test_a_masked_graph_and_its_model_agree_on_10_000_rows_and_never_take_what_is_forbidden(
+    tmp_path, rows, kind
+):
+    small, masks = rows / SCALES, np.random.default_rng(6).random((10_000, ACTIONS)) < 0.5
+    masks[np.arange(10_000), np.arange(10_000) % ACTIONS] = True
+    model = MASKED[kind](Toy())
+    expected = model.predict(small, action_masks=masks, deterministic=True)[0]
+    assert len(np.unique(expected)) == ACTIONS
+    report = _write(tmp_path / kind, sb3_graph(model, masked=True), small, expected, masks=masks)
+    assert report.masked and report.parity.equal == 10_000
+    policy = load_bundle(tmp_path / kind)
+    answers = policy.act(small, masks)
+    np.testing.assert_array_equal(answers, expected)
+    assert masks[np.arange(10_000), answers].all()
+    assert [policy.act(*pair) for pair in zip(small[:50], masks[:50], strict=True)] == expected[:50].tolist()
+    assert policy.act(small[0]) == policy.act(small[0], np.ones(ACTIONS, np.bool_))
+    assert measure_latency(policy, small[:400], masks=masks[:400]).p99_us < 1000
+
+
+def test_a_mask_forbids_in_every_part_of_an_answer(tmp_path, rows):
+    small = rows / SCALES
+    model = MaskablePPO("MlpPolicy", Toy(spaces.MultiDiscrete([4, 3])), seed=1, device="cpu")
+    masks = np.random.default_rng(7).random((10_000, 7)) < 0.5
+    masks[:, [2, 5]] = True
+    expected = model.predict(small, action_masks=masks, deterministic=True)[0]
+    names = [f"codec {i}" for i in range(4)] + [f"level {i}" for i in range(3)]
+    graph = sb3_graph(model, masked=True)
+    report = _write(tmp_path / "parts", graph, small, expected, actions=names, masks=masks)
+    assert (report.sizes, report.parity.equal) == ((4, 3), 10_000)
+    np.testing.assert_array_equal(load_bundle(tmp_path / "parts").act(small[3], masks[3]), expected[3])
+
+
+def test_masks_that_do_not_fit_the_graph_or_the_answers_are_refused(tmp_path, rows):
+    small, masks = rows[:50] / SCALES, np.ones((50, ACTIONS), np.bool_)
+    model = MASKED["masked_ppo"](Toy())
+    expected = model.predict(small, action_masks=masks, deterministic=True)[0]
+    plain, masked = sb3_graph(model), sb3_graph(model, masked=True)
+    forbidden = masks.copy()
+    forbidden[3, expected[3]] = False
+    for graph, given, message in (
+        (plain, masks, "for a graph that takes them, and for no other"),
+        (masked, None, "for a graph that takes them, and for no other"),
+        (masked, masks[:, :3], r"bool of shape \(50, 4\)"),
+        (masked, masks.astype(float), "bool of shape"),
+        (masked, forbidden, "must be allowed by their masks"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _write(tmp_path / "wrong", graph, small, expected, masks=given)
 
 
 def test_the_ensemble_is_one_graph_that_agrees_on_10_000_rows(tmp_path, ensemble, ensemble_graph, rows):
@@ -303,8 +387,8 @@ def test_arguments_that_do_not_fit_the_graph_are_refused(
 def test_a_model_that_is_not_exported_is_refused_by_its_kind():
     with pytest.raises(ValueError, match="PPO or DQN model, got A2C"):
         sb3_graph(A2C("MlpPolicy", Toy(), device="cpu"))
-    with pytest.raises(ValueError, match="Discrete or MultiDiscrete"):
-        sb3_graph(PPO("MlpPolicy", Toy(spaces.Box(0, 1, (2,))), device="cpu"))
+    with pytest.raises(ValueError, match="expected Discrete, MultiDiscrete or, unmasked, Box actions"):
+        sb3_graph(PPO("MlpPolicy", Toy(spaces.MultiBinary(2)), device="cpu"))
 
 
 def test_a_tree_of_a_single_leaf_is_exported(tmp_path):

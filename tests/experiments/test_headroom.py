@@ -7,10 +7,10 @@ from rich.console import Console
 
 from agents.catalogue import make_policy
 from agents.play import play
+from envs.compression import Compression
 from experiments.headroom import SEED, Headroom, headroom_table, measure_headroom, scenario_table
 from experiments.work import Crew
 from sim.catalogue import SCENARIOS
-from sim.codecs import parse_codec
 from sim.episode import draw_episode
 
 NAMES = ("none", "zstd", "hde", "amst")
@@ -34,13 +34,13 @@ def _printed(table, width: int = 160) -> str:
 
 
 def test_costs_are_means_over_episodes_in_seconds_a_decision(rows, chosen):
-    codecs = [parse_codec(name) for name in NAMES]
     for row, scenario in zip(rows, chosen, strict=True):
         assert row.scenario == scenario.name
         assert set(row.cost) == {*NAMES, "contention", "one_step_oracle"}
+        env = Compression(scenario, NAMES)
         drawn = [draw_episode(scenario, SEED + number) for number in range(2)]
         for name in ("zstd", "one_step_oracle"):
-            costs = [play(episode, make_policy(name, codecs), codecs).cost for episode in drawn]
+            costs = [play(env, episode, make_policy(name, env)).cost for episode in drawn]
             assert row.cost[name] == pytest.approx(sum(costs) / 20, rel=1e-12)
 
 

@@ -26,7 +26,7 @@ from sim.errors import InputError
 from sim.settings import load
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("references", "training", "evaluation", "search", "finished")
+STAGES = ("references", "training", "evaluation", "search", "bound", "finished")
 POLICIES = {"none", "zstd", "hde", "amst", "estimate", "ensemble", "nn19", "one_step_oracle", "ppo", "dqn"}
 
 

@@ -92,6 +92,38 @@ def test_the_share_of_the_headroom_is_what_is_saved_over_what_could_be(evidence)
     assert value(summary, "headroom_won", "ppo", "lan") == pytest.approx((1.0 - 1.1) / (1.0 - 0.98))
 
 
+def _with_bound(evidence: Evidence) -> Evidence:
+    """With a bound of 0.4 times the cost of zstd, on two of the test episodes of one scenario."""
+    frame = evidence.episodes
+    place = (frame["policy"] == "zstd") & (frame["scenario"] == "wan") & frame["episode"].isin([200, 202])
+    rows = frame[place].assign(policy="bound", kind="bound", cost_s=0.4 * frame["cost_s"])
+    return evidence._replace(episodes=pd.concat([frame, rows]))
+
+
+def test_the_gap_to_the_bound_is_shared_out_on_the_episodes_that_have_one(evidence):
+    frame = evidence.episodes
+    frame.loc[(frame["policy"] == "zstd") & frame["episode"].isin([201, 203, 204, 205]), "cost_s"] *= 50
+    summary = summarise(_with_bound(evidence))
+    assert value(summary, "bound_gap", "bound", "wan") == pytest.approx(0.6)
+    assert value(summary, "gap_closed", "ppo", "wan") == pytest.approx((1.0 - 0.7) / (1.0 - 0.4))
+    assert value(summary, "gap_closed", "one_step_oracle", "wan") == pytest.approx((1.0 - 0.8) / 0.6)
+    assert pair(summary, "bound", "best_static", "wan")["difference"] == pytest.approx(-0.6)
+    assert "zstd" not in {row["policy"] for row in summary["rows"] if row["metric"] == "gap_closed"}
+
+
+def test_a_bound_changes_nothing_else(evidence):
+    without, with_it = summarise(evidence), summarise(_with_bound(evidence))
+    for part in ("rows", "paired"):
+        kept = [row for row in with_it[part] if row["policy"] != "bound"]
+        assert [row for row in kept if row.get("metric") != "gap_closed"] == without[part]
+
+
+def test_decisions_without_an_oracle_count_for_no_agreement(evidence):
+    unasked = evidence.decisions.assign(oracle_action="")
+    summary = summarise(evidence._replace(decisions=unasked))
+    assert not [row for row in summary["rows"] if row["metric"].startswith(("accuracy", "f1", "majority"))]
+
+
 def test_a_scenario_within_three_percent_is_labelled(evidence):
     summary = summarise(evidence)
     assert value(summary, "nothing_to_learn", "best_found", "lan") == 1.0

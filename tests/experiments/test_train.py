@@ -38,20 +38,18 @@ def run(finished):
 
 
 def test_references_are_the_cheapest_constants_of_every_training_episode(run, config):
-    episodes = episodes_of(config)
+    env = episodes_of(config).make_env()
     for one in _references(run, config).pool:
-        costs = [
-            play(one.episode, policy, episodes.codecs).cost for policy in static_policies(episodes.codecs)
-        ]
+        costs = [play(env, one.episode, policy).cost for policy in static_policies(env)]
         assert one.accrued[-1] == pytest.approx(min(costs), rel=1e-12)
 
 
 def test_par_is_the_least_mean_validation_cost_of_a_constant(run, config):
     episodes = episodes_of(config)
+    env = episodes.make_env()
     drawn = [episodes.draw(place) for place in episodes.places("validation")]
     means = [
-        np.mean([play(episode, policy, episodes.codecs).cost for episode in drawn])
-        for policy in static_policies(episodes.codecs)
+        np.mean([play(env, episode, policy).cost for episode in drawn]) for policy in static_policies(env)
     ]
     assert _references(run, config).best_static == {"metro": pytest.approx(min(means), rel=1e-12)}
 
@@ -65,7 +63,7 @@ def test_a_curve_has_a_row_a_leg_in_shares_of_par(run, config):
         assert curve["validation_cost"].between(0.1, 20).all()
         episodes, policy = episodes_of(config), trained_policy(run, config, name, seed)
         drawn = [episodes.draw(place) for place in episodes.places("validation")]
-        cost = np.mean([play(episode, policy, episodes.codecs).cost for episode in drawn])
+        cost = np.mean([play(episodes.make_env(), episode, policy).cost for episode in drawn])
         par = _references(run, config).best_static["metro"]
         assert curve["validation_cost"].min() == pytest.approx(cost / par, rel=1e-12)
 
@@ -87,7 +85,7 @@ def test_a_selector_answers_through_its_graph_as_it_does_itself(run, config):
     rows = []
     policy = trained_policy(run, config, "ensemble", -1)
     for place in episodes.places("test"):
-        play(episodes.draw(place), policy, episodes.codecs, watch=lambda _, row, __: rows.append(row))
+        play(episodes.make_env(), episodes.draw(place), policy, watch=lambda _, row, __: rows.append(row))
     rows = np.array(rows)
     for name, kind in (("ensemble", Ensemble), ("nn19", TwoClassNetwork)):
         selector = load_selector(run, name)
