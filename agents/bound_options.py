@@ -78,7 +78,7 @@ class _Choice(NamedTuple):
 def path_capacity(episode: Episode, codecs: Sequence[Codec], freedom: Freedom) -> Floats:
     """Payload bytes/s that all our transfers together can have of each path, shape (pieces, paths)."""
     most_streams = _most_streams(episode, codecs, freedom)
-    return capacity_for(episode.conditions.links, episode.path_limits, most_streams, freedom.shares)
+    return capacity_for(episode.conditions.links, episode.path_limits, most_streams)
 
 
 def draw_up_options(episode: Episode, codecs: Sequence[Codec], capacity: Floats, freedom: Freedom) -> Options:

@@ -62,13 +62,12 @@ class Best(NamedTuple):
 
 
 @njit
-def capacity_for(links: Floats, limits: Floats, most_streams: Floats, free_shares: bool) -> Floats:
+def capacity_for(links: Floats, limits: Floats, most_streams: Floats) -> Floats:
     """Payload bytes/s of each path for at most so many streams of ours on each, shape (pieces, paths).
 
     The more streams, the larger their part beside cross traffic, and the more they crowd the queue; both are
-    taken at their best within blocks of stream counts. Where shares are set, weights outlive a question: one
-    transfer may hold the weight of all while the others end and new ones come with weights of their own. So
-    they may weigh as twice the most streams, and crowd as one.
+    taken at their best within blocks of stream counts. Shares do not matter: whatever ours weigh among
+    themselves, together they stand against others by their streams (`sim.fluid`).
     """
     pieces, paths = links.shape[:2]
     capacity = np.zeros((pieces, paths))
@@ -77,12 +76,11 @@ def capacity_for(links: Floats, limits: Floats, most_streams: Floats, free_share
             link, limit, most = links[piece, path], limits[path], most_streams[path]
             cross, low = link[CROSS], 1.0
             while low <= most:
-                high = 1.0 if free_shares else min(most, max(low, np.floor(1.25 * low)))
-                ours = 2.0 * most if free_shares else high
-                part = ours / (ours + cross_weight(high, cross, int(limit[CONTROL])))
+                high = min(most, max(low, np.floor(1.25 * low)))
+                part = high / (high + cross_weight(high, cross, int(limit[CONTROL])))
                 best = usable_capacity(link, limit, low + cross) * part
                 capacity[piece, path] = max(capacity[piece, path], best)
-                low = np.inf if free_shares else high + 1.0
+                low = high + 1.0
     return capacity
 
 

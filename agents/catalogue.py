@@ -22,6 +22,7 @@ from agents.dispatch_rules import (
     weighted_shortest,
 )
 from agents.heuristics import Contention, DwcpRule, Estimate, Fixed, ModeRule
+from agents.joint_rules import Composed
 from agents.one_step_oracle import OneStepOracle, PublishedOracle
 from agents.policy import Policy
 from agents.share_rules import ShareRule, Weigh
@@ -63,10 +64,46 @@ def _shares(weigh: Weigh, about: str) -> Entry:
     return Entry("static", about, lambda env: ShareRule(env, weigh))
 
 
+def _composed(name: str, codec: str, dispatch: str, share: str) -> Entry:
+    def build(env: WorldEnv) -> Policy:
+        return Composed(
+            name,
+            env,
+            codec=lambda part: _codec_policy(codec, part),
+            dispatch=lambda part: make_policy(dispatch, part),
+            share=lambda part: make_policy(share, part),
+        )
+
+    return Entry("static", f"{codec} for codecs, {dispatch} for who goes next, {share} for shares", build)
+
+
+def _codec_policy(name: str, env: WorldEnv) -> Policy:
+    """A rule by its name, or always the first codec of a family; the first of all where there is none."""
+    if name in POLICIES["compression"]:
+        return make_policy(name, env)
+    families = [codec.family for codec in env.codecs]
+    return Fixed(name, families.index(name) if name in families else 0)
+
+
 def _tardiness(name: str, env: WorldEnv, hold: Hold = never) -> DispatchRule:
     score = apparent_tardiness(env.scenarios[0].late_price)
     return DispatchRule(name, env.features, score, hold)
 
+
+_COMPOSITIONS: Final = {
+    "plain": ("zstd", "fifo", "equal"),
+    "estimate_wspt_equal": ("estimate", "wspt", "equal"),
+    "estimate_wspt_wsrpt": ("estimate", "wspt", "wsrpt"),
+    "estimate_wspt_greedy": ("estimate", "wspt", "greedy"),
+    "estimate_reserve_wsrpt": ("estimate", "wspt_reserve", "wsrpt"),
+    "contention_wspt_wsrpt": ("contention", "wspt", "wsrpt"),
+    "contention_atc_greedy": ("contention", "atc", "greedy"),
+    "contention_reserve_wsrpt": ("contention", "wspt_reserve", "wsrpt"),
+    "contention_reserve_greedy": ("contention", "wspt_reserve", "greedy"),
+    "hde_wspt_wsrpt": ("hde", "wspt", "wsrpt"),
+    "hde_reserve_greedy": ("hde", "wspt_reserve", "greedy"),
+}
+"""Rules for codec, dispatch and shares that go together; each does well on some site."""
 
 _PPO: Final = Entry("learner", "proximal policy optimisation, Stable-Baselines3")
 _MASKED_PPO: Final = Entry("learner", "proximal policy optimisation over allowed actions only, sb3-contrib")
@@ -114,7 +151,9 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
             share_rules.proportional_fair, "by the rate each could have over what it has had"
         ),
         "priority": _shares(share_rules.priority, "higher priorities first"),
-        "published": _shares(share_rules.published, "the DWCP resource allocator's shares: demand by tier"),
+        "published": _shares(
+            share_rules.published, "the published resource allocator's shares: demand by tier"
+        ),
         "srpt": _shares(share_rules.srpt, "shortest remaining time first"),
         "wsrpt": _shares(share_rules.wsrpt, "highest priority over remaining time first"),
         "wsrpt_soft": _shares(share_rules.wsrpt_soft, "the same, less strictly"),
@@ -170,6 +209,7 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "bound": _BOUND,
     },
     "joint": {
+        **{name: _composed(name, *parts) for name, parts in _COMPOSITIONS.items()},
         "masked_ppo": _MASKED_PPO,
         "bound": _BOUND,
     },

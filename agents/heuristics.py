@@ -68,7 +68,9 @@ class Rule(Policy):
         """The codec with the highest score."""
         if observation.ndim == 1:
             return best_allowed(self._scores(Seen(observation)), mask)
-        return np.array([int(self.act(row, mask)) for row in observation], np.int64)
+        count = len(observation)
+        masks = [None] * count if mask is None else np.broadcast_to(mask, (count, len(self._codecs)))
+        return np.array([int(self.act(*row)) for row in zip(observation, masks, strict=True)], np.int64)
 
     def _scores(self, seen: Seen) -> Scores:
         raise NotImplementedError

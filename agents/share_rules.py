@@ -121,13 +121,13 @@ def priority(slots: Slots) -> tuple[Floats, Floats]:
 
 
 def published(slots: Slots) -> tuple[Floats, Floats]:
-    """Shares of the DWCP resource allocator: demand, times 2, 1 or 0.5 by priority.
+    """Shares of the published resource allocator: demand, times 2, 1 or 0.5 by priority.
 
     Its demand is a rate that each transfer states; here what is still to be sent. Its tiers are high, medium
     and low; here the highest priority seen, the lowest, and what is between.
 
     Source:
-        NovaCron, ai/models/resource_allocator.py: weights of the reward by priority.
+        tcp-agent-platform, ai/models/resource_allocator.py: weights of the reward by priority.
     """
     seen = np.round(np.where(slots["present"] > 0.5, slots["priority"], np.nan), 3)
     high, low = np.nanmax(seen, axis=1, keepdims=True), np.nanmin(seen, axis=1, keepdims=True)
@@ -154,11 +154,7 @@ def wsrpt(slots: Slots) -> tuple[Floats, Floats]:
 
 
 def wsrpt_soft(slots: Slots) -> tuple[Floats, Floats]:
-    """In the order of the slots, but not to the last byte.
-
-    A first that is held by its window, by loss or by its encoder leaves the rest of the path to others; those
-    behind it weigh next to nothing against cross traffic when the order is strict.
-    """
+    """In the order of the slots, but not to the last byte: estimates of who ends first may be wrong."""
     return in_order(_place(slots), slots, _SOFT)
 
 
@@ -179,9 +175,8 @@ def least_slack(slots: Slots) -> tuple[Floats, Floats]:
 def greedy(slots: Slots) -> tuple[Floats, Floats]:
     """As `wsrpt`, but each is given what it can use by estimate and the next gets the rest.
 
-    Strict order gives the first all weight, though it may not use it: a stream held by its window or by loss,
-    or one encoder on many cores. What is then left is shared with cross traffic, and those behind weigh next
-    to nothing. Here the weights are the rates that are expected.
+    Strict order favours one and the same on wire and cores, and gives an encoder cores whose output the wire
+    cannot take. Here the weights on both are those of the rates that are expected.
     """
     count, places = slots["present"].shape
     lead, path = slots["encoder_lead"], slots["path"].round()

@@ -12,7 +12,7 @@ from envs.base import Observation, WorldEnv
 from envs.codec_rule import codec_rule
 from envs.compression import DEFAULT_CODECS
 from sim.codecs import parse_codec
-from sim.decisions import Rules, ShareQuestion, Shares
+from sim.decisions import Question, Rules, ShareQuestion, Shares
 from sim.scenarios import Scenario
 from sim.traces import Trace
 
@@ -109,8 +109,8 @@ class Allocation(WorldEnv):
                 reward = utility(question)
         return observation, reward, ended, truncated, last
 
-    def _answer(self, action: Any) -> Shares:
-        question = cast(ShareQuestion, self._question())
+    def _answer(self, question: Question, action: Any) -> Shares:
+        question = cast(ShareQuestion, question)
         parts = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(-1, self.slots)
         order = [one.place for one in prospects(question)]
         slot = np.minimum(np.argsort(order), self.slots - 1)  # of each that moves

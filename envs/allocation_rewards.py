@@ -9,7 +9,8 @@ from sim.decisions import ShareQuestion
 from sim.telemetry import TransferRecord
 
 FALCON_K: Final = 1.02
-"""What a stream costs in `utility`: the value of the authors' artefact (K in its sender's configuration)."""
+"""What a stream costs in `utility`: ``K`` in ``config_sender.py`` of the authors' code
+(github.com/arif-zaman/Falcon-File-Transfer-Optimizer); other versions of that file have 1.04."""
 _BAND: Final = (0.8, 0.9)
 """Utilisation of a link that the published reward calls efficient."""
 _PARTS: Final = (0.4, 0.3, 0.2, 0.1)
@@ -17,7 +18,7 @@ _PARTS: Final = (0.4, 0.3, 0.2, 0.1)
 
 
 def published(ended: Sequence[TransferRecord], question: ShareQuestion | None) -> float:
-    """The composite of the DWCP resource allocator's plan, of one step, in [0, 1].
+    """The composite of the published resource allocator's plan, of one step, in [0, 1].
 
     ``0.4 completion + 0.3 SLA + 0.2 efficiency + 0.1 fairness``. The weights, the band and ``1 - CV`` are
     published; per step they are taken as:
@@ -33,7 +34,7 @@ def published(ended: Sequence[TransferRecord], question: ShareQuestion | None) -
         question: What moves after it; None after the last step, when efficiency and fairness count as 1.
 
     Source:
-        NovaCron, docs/ai-enhancement-plan.md (reward) and ai/models/resource_allocator.py (CV).
+        tcp-agent-platform, docs/ai-enhancement-plan.md: weights, band and ``1 - CV``; taken by step by us.
     """
     running = question.running if question is not None else ()
     count = len(ended) + len(running)

@@ -23,6 +23,8 @@ Mask = NDArray[np.bool_]
 
 _AHEAD: Final = 4
 """Worlds made in one go after the first: in a row they take half the time that they take one by one."""
+_DRAWS: Final = 100
+"""Episodes drawn for one that asks a question, before the scenario is refused."""
 
 
 class WorldEnv(gym.Env[Observation, Any]):
@@ -41,7 +43,8 @@ class WorldEnv(gym.Env[Observation, Any]):
         traces: Recorded link conditions to use in place of the scenarios' link models.
         render_mode: ``rgb_array`` draws the episode so far.
 
-    Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw a chosen one.
+    Reset options: ``episode`` runs that episode; ``episode_seed`` and ``scenario`` draw a chosen one. A drawn
+    episode that asks no question, for all of it is done sooner, is drawn again; a chosen one is a ValueError.
     """
 
     task: ClassVar[str]
@@ -84,10 +87,8 @@ class WorldEnv(gym.Env[Observation, Any]):
         super().reset(seed=seed)
         if seed is not None:
             self._stock, self._draw_next = [], 1
-        self.world = self._next_world(options or {})
+        self.world, question = self._first_question(options or {})
         self._cost = 0.0
-        question = self.world.next_question()
-        assert question is not None  # every episode asks at least once
         info: dict[str, Any] = {"scenario": self.world.episode.scenario.name}
         if self.masked:
             info["action_mask"] = self.action_masks()
@@ -96,7 +97,7 @@ class WorldEnv(gym.Env[Observation, Any]):
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Answer the open question and run to the next; the reward is minus the cost accrued in between."""
         world = self._running()
-        world.answer(self._answer(action))
+        world.answer(self._answer(self._question(), action))
         question = world.next_question()
         cost = world.cost
         reward, self._cost = self._cost - cost, cost
@@ -129,8 +130,8 @@ class WorldEnv(gym.Env[Observation, Any]):
         raise NotImplementedError(f"in dwcp/{type(self).__name__} every action is legal")
 
     @abstractmethod
-    def _answer(self, action: Any) -> Answer:
-        """What an action says to the open question."""
+    def _answer(self, question: Question, action: Any) -> Answer:
+        """What an action says to a question."""
 
     def _question(self) -> Question:
         question = self._running().question
@@ -142,6 +143,20 @@ class WorldEnv(gym.Env[Observation, Any]):
         if self.world is None:
             raise RuntimeError("call reset() before step() or render()")
         return self.world
+
+    def _first_question(self, options: dict[str, Any]) -> tuple[World, Question]:
+        """The next world and its first question; a drawn episode that asks none is drawn again."""
+        given = "episode" in options or options.get("episode_seed") is not None
+        for _ in range(1 if given else _DRAWS):
+            world = self._next_world(options)
+            question = world.next_question()
+            if question is not None:
+                return world, question
+        which = "this episode" if given else f"none of {_DRAWS} episodes"
+        raise ValueError(
+            f"{which} of {world.episode.scenario.name!r} asks dwcp/{type(self).__name__} a question; "
+            "give the scenario more requests or larger ones"
+        )
 
     def _next_world(self, options: dict[str, Any]) -> World:
         unknown = set(options) - {"episode", "episode_seed", "scenario"}

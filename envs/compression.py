@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from envs.base import WorldEnv
 from envs.features import CODEC_FEATURES
+from sim.decisions import Question
 from sim.scenarios import Scenario
 from sim.traces import Trace
 
@@ -77,7 +78,7 @@ class Compression(WorldEnv):
         else:
             self.action_space = spaces.Discrete(len(codecs))
 
-    def _answer(self, action: Any) -> int:
+    def _answer(self, question: Question, action: Any) -> int:
         if not self._multi:
             return int(action)
         family, level, streams = np.asarray(action, int).tolist()

@@ -6,6 +6,7 @@ IDS = {
     "dwcp/Compression-v0": "envs.compression:Compression",
     "dwcp/Allocation-v0": "envs.allocation:Allocation",
     "dwcp/Scheduling-v0": "envs.scheduling:Scheduling",
+    "dwcp/Joint-v0": "envs.joint:Joint",
 }
 
 

@@ -90,8 +90,12 @@ class Scheduling(WorldEnv):
         self._quantum_s = quantum_s
         self.action_space = spaces.Discrete(slots * (paths if any_path else 1) + 1)
 
+    def quantum_s(self, scenario: Scenario) -> float:
+        """Longest wait on a site, in seconds."""
+        return self._quantum_s or scenario.workload.interval_s
+
     def _start(self, episode: Episode) -> World:
-        quantum_s = self._quantum_s or episode.scenario.workload.interval_s
+        quantum_s = self.quantum_s(episode.scenario)
         return World(episode, self.codecs, self._rules._replace(quantum_s=quantum_s))
 
     def _mask(self, question: Question) -> Mask:
@@ -103,8 +107,8 @@ class Scheduling(WorldEnv):
                 row[path if lister.any_path else 0] = True
         return np.append(mask.ravel(), question.may_wait)
 
-    def _answer(self, action: Any) -> Dispatch:
-        question, action = cast(DispatchQuestion, self._question()), int(action)
+    def _answer(self, question: Question, action: Any) -> Dispatch:
+        question, action = cast(DispatchQuestion, question), int(action)
         mask = self._mask(question)
         if not (0 <= action < len(mask) and mask[action]):
             legal = np.flatnonzero(mask).tolist()

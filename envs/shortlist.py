@@ -20,7 +20,7 @@ _OF_TRANSFER: Final = ("size_bytes", "sample_ratio", "kind", "has_baseline", "ch
 _OF_PATH: Final = ("capacity", "bandwidth", "rtt_s", "loss", "window_bytes")
 _ROW: Final = np.dtype([(name, np.float64) for name in (*_OF_TRANSFER, *_OF_PATH)])
 """What `envs.estimates.alone` reads of a codec question."""
-_EXPONENTS: Final = np.array([1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES])
+_EXPONENTS: Final = tuple(1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES)
 """From the ratio of a scattered sample to that of the payload, by class (measured)."""
 
 
@@ -65,7 +65,8 @@ class Shortlister:
         self.slots = slots
         self.paths = paths
         self.any_path = any_path
-        self._families = sorted({_FAMILIES.index(family.removesuffix("_xor")) for family in families})
+        named = {family.removesuffix("_xor") for family in families}
+        self._offered = np.array([family in named for family in _FAMILIES])
         self._question: DispatchQuestion | None = None
         self._list: Shortlist | None = None
 
@@ -107,19 +108,26 @@ class Shortlister:
 
     def _estimates(self, waiting: Sequence[Waiting], paths: Sequence[PathView]) -> tuple[Floats, list[float]]:
         """Seconds by each path, shape (waiting, paths), and bytes on the wire with its own path's codec."""
-        rows = np.empty((len(waiting), len(paths)), _ROW)
-        for name in _OF_TRANSFER:
-            rows[name] = np.array([getattr(one, name) for one in waiting], np.float64)[:, None]
-        for name in _OF_PATH:
-            rows[name] = np.array([getattr(path, name) for path in paths], np.float64)
-        by_codec = np.empty((rows.size, len(_FAMILIES)))
-        _estimate_each(rows.ravel(), by_codec)
-        offered = by_codec[:, self._families].reshape(len(waiting), len(paths), -1)
-        ratios = _ratios(rows[:, 0])[:, self._families]
-        chosen = offered[np.arange(len(waiting)), [one.path for one in waiting]].argmin(axis=1)
-        wire_bytes = rows["size_bytes"][:, 0] / ratios[np.arange(len(waiting)), chosen]
-        seconds: Floats = offered.min(axis=2)
-        return seconds, wire_bytes.tolist()
+        of_paths = [(one.capacity, one.bandwidth, one.rtt_s, one.loss, one.window_bytes) for one in paths]
+        rows = np.array(
+            [
+                (
+                    one.size_bytes,
+                    one.sample_ratio,
+                    one.kind,
+                    one.has_baseline,
+                    one.changed,
+                    one.delta_ratio,
+                    *path,
+                )
+                for one in waiting
+                for path in of_paths
+            ],
+            _ROW,
+        )
+        seconds, wire_bytes = np.empty((len(waiting), len(paths))), np.empty((len(waiting), len(paths)))
+        _estimate_each(rows, self._offered, seconds.ravel(), wire_bytes.ravel())
+        return seconds, [row[one.path] for one, row in zip(waiting, wire_bytes.tolist(), strict=True)]
 
     def _backlog(self, question: DispatchQuestion) -> Floats:
         backlog = np.array([path.wire_backlog_bytes for path in question.paths])
@@ -130,15 +138,18 @@ class Shortlister:
         return backlog
 
 
-def _ratios(rows: NDArray[np.void]) -> Floats:
-    """Estimated raw bytes over sent bytes of each family, shape (transfers, families)."""
-    plain = np.maximum(rows["sample_ratio"], 1.0) ** _EXPONENTS[rows["kind"].astype(np.int64)]
-    delta = np.where(rows["has_baseline"] > 0, np.maximum(rows["delta_ratio"], 1.0), plain)
-    ones = np.ones(len(rows))
-    return np.stack([ones, plain, delta, ones], axis=1)
-
-
 @njit
-def _estimate_each(rows: NDArray[np.void], seconds: Floats) -> None:
+def _estimate_each(
+    rows: NDArray[np.void], offered: NDArray[np.bool_], seconds: Floats, wire_bytes: Floats
+) -> None:
+    """Time and bytes on the wire of each row with the codec of the offered families that takes the least."""
     for i in range(rows.shape[0]):
-        seconds[i, 0], seconds[i, 1], seconds[i, 2], seconds[i, 3] = alone(rows[i : i + 1])
+        row = rows[i]
+        plain = max(row["sample_ratio"], 1.0) ** _EXPONENTS[int(row["kind"])]
+        delta = max(row["delta_ratio"], 1.0) if row["has_baseline"] else plain
+        times, ratios = alone(rows[i : i + 1]), (1.0, plain, delta, 1.0)
+        seconds[i] = np.inf
+        for family in range(offered.shape[0]):
+            if offered[family] and times[family] < seconds[i]:
+                seconds[i] = times[family]
+                wire_bytes[i] = row["size_bytes"] / ratios[family]

@@ -6,6 +6,7 @@ from gymnasium import spaces
 
 from envs.allocation import Allocation
 from envs.base import WorldEnv
+from envs.joint import SHARE, Joint
 
 _WEIGHTS = ("link", "cpu", "streams")
 
@@ -39,6 +40,9 @@ def action_names(env: WorldEnv) -> list[str]:
     """Names of the actions, those of all parts side by side; of answers of numbers, names of the numbers."""
     if env.task == "compression":
         return [codec.name for codec in env.codecs]
+    if isinstance(env, Joint):
+        parts = [name for part in env.parts[:SHARE] for name in action_names(part.env)]
+        return parts + [f"{slot}: {tilt:+.2g}" for slot in range(env.slots) for tilt in env.tilts]
     sizes = action_sizes(env)
     if not sizes:
         assert env.action_space.shape is not None  # of a Box

@@ -137,6 +137,19 @@ class SupervisedConfig(Settings):
     """The network of the ensemble."""
 
 
+class CompositionConfig(Settings):
+    """A policy for each question, as one for `dwcp/Joint-v0`: names, or folders of bundles (with a /)."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    """Its name in the comparison."""
+    codec: str = Field(min_length=1)
+    """Policy for `dwcp/Compression-v0`."""
+    dispatch: str = Field(min_length=1)
+    """Policy for `dwcp/Scheduling-v0`."""
+    share: str = Field(min_length=1)
+    """Policy for `dwcp/Allocation-v0`."""
+
+
 class ExportConfig(Settings):
     """What becomes a bundle that a runtime can load."""
 
@@ -165,6 +178,8 @@ class ExperimentConfig(Settings):
         ("none", "zstd", "hde", "amst", "dwcp_rule", "estimate", "one_step_oracle"), min_length=1
     )
     """Policies to compare besides the learners; `dwcp-gym policies` lists them."""
+    compositions: tuple[CompositionConfig, ...] = ()
+    """Policies of one question each to compare, three together, besides; of `dwcp/Joint-v0` only."""
     supervised: SupervisedConfig = SupervisedConfig()
     """The supervised ensemble, for the policies that need it."""
     learners: tuple[Learner, ...] = ()
@@ -181,12 +196,15 @@ class ExperimentConfig(Settings):
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         learners = [learner.name for learner in self.learners]
-        if twice := _repeated([*learners, *self.policies, *REFERENCES]):
+        others = [*self.policies, *(one.name for one in self.compositions)]
+        if twice := _repeated([*learners, *others, *REFERENCES]):
             raise ValueError(
                 f"'{twice}' names two rows of the comparison (learners, policies, references); rename one"
             )
+        if self.compositions and self.environment.id != "dwcp/Joint-v0":
+            raise ValueError("compositions answer all three questions; leave them out, or ask dwcp/Joint-v0")
         for place, names, known in (
-            ("evaluation.baselines", self.evaluation.baselines, [*self.policies, *learners, *REFERENCES]),
+            ("evaluation.baselines", self.evaluation.baselines, [*others, *learners, *REFERENCES]),
             ("export.policies", self.export.policies or (), learners),
         ):
             for name in names:

@@ -15,6 +15,7 @@ from agents.play import play
 from agents.policy import Action, Observation, Policy
 from envs.base import WorldEnv
 from experiments.actions import action_names
+from experiments.compositions import composed, composition_of
 from experiments.config import ExperimentConfig
 from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
@@ -44,7 +45,7 @@ def evaluation(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
     if run.stage_done("evaluation"):
         return
     episodes = episodes_of(config)
-    contenders = [(name, -1) for name in config.policies]
+    contenders = [(name, -1) for name in (*config.policies, *(one.name for one in config.compositions))]
     contenders += [(learner.name, seed) for learner in config.learners for seed in learner.seeds]
     parts = [
         _Part(config, run.path, name, seed, block)
@@ -112,14 +113,22 @@ def write_episodes(run: RunFolder, part: str, frame: pd.DataFrame) -> None:
 def _policy(part: _Part, env: WorldEnv) -> Policy:
     if part.seed >= 0 or part.policy in SELECTORS:
         return trained_policy(part.run, part.config, part.policy, part.seed)
+    if composition := composition_of(part.config, part.policy):
+        return composed(composition, env)
     return make_policy(part.policy, env)
+
+
+def _kind(part: _Part, env: WorldEnv) -> str:
+    if part.seed >= 0:
+        return "learner"
+    return "rule" if composition_of(part.config, part.policy) else kind_of(part.policy, env)
 
 
 def _evaluate(part: _Part) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     episodes = episodes_of(part.config)
     env = episodes.make_env()
     policy = _policy(part, env)
-    kind = "learner" if part.seed >= 0 else kind_of(part.policy, env)
+    kind = _kind(part, env)
     tells = isinstance(env.action_space, spaces.Discrete)  # only these are written down one by one
     rows, tables = [], []
     for place in part.places:

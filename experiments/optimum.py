@@ -80,7 +80,7 @@ def _bound(task: _Task) -> dict[str, Any]:
         episodes.draw(place),
         [codec for codec in env.codecs if codec.name == options.get("codec")] or env.codecs,
         free_shares=env.task in ("allocation", "joint"),
-        free_streams=env.task == "joint" or bool(options.get("streams")),
+        free_streams=bool(options.get("streams")),
     )
     key = {"policy": BOUND, "kind": "bound", "training_seed": -1, "scenario": place.scenario}
     return key | {"split": place.split, "episode": place.number, "decisions": 0, "cost_s": found.cost_s}

@@ -11,6 +11,7 @@ from agents.catalogue import policies_of
 from agents.learners.models import fitting_kinds
 from envs.base import WorldEnv
 from experiments.bundles import export_bundles
+from experiments.compositions import composed
 from experiments.config import ExperimentConfig, check_names
 from experiments.evaluate import evaluation, join_episodes
 from experiments.optimum import bounds, search
@@ -57,7 +58,10 @@ def check(config: ExperimentConfig, source: str) -> None:
         ready |= codecs
     check_names(config, source, scenarios={*SCENARIOS, *files}, policies=ready, codecs=codecs)
     _check_selectors(config, source)
-    _check_learners(config, source, _checked_env(config, source))
+    env = _checked_env(config, source)
+    _check_learners(config, source, env)
+    for composition in config.compositions:
+        composed(composition, env)
 
 
 def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:

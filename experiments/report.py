@@ -19,7 +19,7 @@ from experiments.sections import (
     setup,
     speed,
 )
-from experiments.summary import ALL, Summary
+from experiments.summary import ALL, BEST_FOUND, BEST_STATIC, BOUND, Summary
 from sim.files import write_text
 
 REPORT_FILE: Final = "report.md"
@@ -161,16 +161,17 @@ def _verdicts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
 
 
 def _against_the_others(summary: Summary, policy: str, split: str) -> str:
-    """The same count against the oracle and the ensemble, in short."""
+    """The same count against the other policies that all are set against, in short."""
     parts = []
-    for other in ("one_step_oracle", "ensemble"):
+    others = dict.fromkeys(pair["against"] for pair in summary["paired"])
+    for other in [name for name in others if name not in (BEST_STATIC, BEST_FOUND, BOUND)]:
         key = (policy, other, split)
         own = [pair for pair in summary["paired"] if (pair["policy"], pair["against"], pair["split"]) == key]
         pairs = [pair for pair in own if pair["scenario"] != ALL]
         if pairs:
             less = sum(pair.get("high", np.nan) < 0 for pair in pairs)
             more = sum(pair.get("low", np.nan) > 0 for pair in pairs)
-            parts.append(f"less than {other} in {less} and more in {more} of {len(pairs)}")
+            parts.append(f"less than `{other}` in {less} and more in {more} of {len(pairs)}")
     return f" Counted likewise, {'; '.join(parts)}." if parts else ""
 
 

@@ -130,7 +130,7 @@ def bound_gap(summary: Summary, kind: Mapping[str, str]) -> list[str]:
 
 def _share(row: Mapping[Any, Any] | pd.Series) -> str:
     low, high = row.get("low", np.nan), row.get("high", np.nan)
-    ends = f" ({100 * low:.0f} to {100 * high:.0f})" if low == low and high == high else ""
+    ends = f" ({100 * low:.0f} to {100 * high:.0f})" if 100 * (high - low) >= SHOWN_PERCENT else ""
     return f"{100 * row['value']:.0f}{ends}"
 
 

@@ -34,6 +34,8 @@ from sim.files import write_text, write_whole
 from sim.randomness import stream
 
 SELECTORS = ("ensemble", "nn19")
+_REFERENCES = 4
+"""So many fixed rules, the best on validation, are run on every training episode."""
 _VALIDATION_SHARE = 4
 """Every fourth labelled episode tells the selectors when to stop."""
 
@@ -61,13 +63,19 @@ class _Job(NamedTuple):
 
 
 def reference_runs(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Stage ``references``: every fixed rule on every training and validation episode."""
+    """Stage ``references``: every fixed rule on validation episodes, the best on those to train on."""
     if run.stage_done("references"):
         return
     episodes = episodes_of(config)
-    tasks = [(config, place) for split in ("train", "validation") for place in episodes.places(split)]
-    runs = crew.map("references", _reference, tasks)
-    arrays = {_key(place): found for (_, place), found in zip(tasks, runs, strict=True)}
+    validation, train = episodes.places("validation"), episodes.places("train")
+    costs = crew.map("references", _rule_costs, [(config, place) for place in validation])
+    best = {}
+    for scenario in dict.fromkeys(place.scenario for place in validation):
+        own = [row for place, row in zip(validation, costs, strict=True) if place.scenario == scenario]
+        best[scenario] = tuple(sorted(np.argsort(np.mean(own, axis=0), kind="stable")[:_REFERENCES].tolist()))
+    tasks = [(config, place, best[place.scenario]) for place in train]
+    runs = crew.map("reference runs", _reference, tasks)
+    arrays = dict(zip(map(_key, [*validation, *train]), [*costs, *runs], strict=True))
     write_whole(run.file("references.npz"), lambda stream_: np.savez(stream_, **arrays))  # type: ignore[arg-type]
     run.mark("references")
 
@@ -141,14 +149,21 @@ def _least_cost(path: Path) -> float:
         raise InputError(path, "", problem) from error
 
 
-def _reference(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
-    """Costs of the fixed rules on a validation episode; of a training episode the run of the best one."""
+def _rule_costs(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
+    """Cost of every fixed rule on an episode, in the order of `static_policies`."""
     config, place = task
     episodes = episodes_of(config)
     env, episode = episodes.make_env(), episodes.draw(place)
-    if place.split == "validation":
-        return np.array([play(env, episode, policy).cost for policy in static_policies(env)])
-    found = training_episode(env, episode)
+    return np.array([play(env, episode, policy).cost for policy in static_policies(env)])
+
+
+def _reference(task: tuple[ExperimentConfig, Place, tuple[int, ...]]) -> np.ndarray:
+    """The cheapest run over an episode of those fixed rules."""
+    config, place, rules = task
+    episodes = episodes_of(config)
+    env = episodes.make_env()
+    policies = static_policies(env)
+    found = training_episode(env, episodes.draw(place), [policies[rule] for rule in rules])
     return np.stack([found.times, found.accrued])
 
 

@@ -126,9 +126,9 @@ class ShareQuestion(NamedTuple):
 class Shares(NamedTuple):
     """An answer to a `ShareQuestion`, in the order of its ``running``.
 
-    Weights count relative to each other, on each path and on the host: what one cannot use, others get. A
-    path's own transfers together weigh as much against cross traffic as their streams do, however it is
-    divided. A weight below a millionth of the sum counts as that: no transfer is stopped for ever.
+    Weights count relative to each other, on each path and on the host: what one cannot use, others of ours
+    get. They divide what is ours: against cross traffic all count by their streams, whatever they weigh. A
+    weight below a millionth of the sum counts as that: no transfer is stopped for ever.
 
     Attributes:
         link: Weights on the wire, at least 0.

@@ -150,6 +150,11 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
     for i in range(count):
         high = max(high, flows[i]["rate"] / (flows[i]["encode"] * flows[i]["core_weight"]))
     below, above = -cores, _cores_used(flows, count, usable, high) - cores
+    if above <= 0.0:  # by streams some are held at this level, by weight none: the root lies above
+        low, below = high, above
+        for i in range(count):
+            high = max(high, flows[i]["demand"] / (flows[i]["encode"] * flows[i]["core_weight"]))
+        above = _cores_used(flows, count, usable, high) - cores
     side = 0
     for _ in range(_MAX_ROUNDS):
         if above <= 0.0:

@@ -1,7 +1,7 @@
 """Transfers in flight on the clock: who joins, who ends next; it is woken by change, never to poll."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import simpy
@@ -79,7 +79,8 @@ class Network(Generic[Parcel]):
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
         self._carried: list[Parcel] = []
         self._time = 0.0
-        self._version = 0
+        self._next_end: simpy.Timeout | None = None  # wakes us when the first ends, and who that is
+        self._end_s, self._ended = 0.0, -1
         self._spent_cpu_s = 0.0
         self._tallies: dict[int, Tally] = {}  # by path, as of now
 
@@ -123,7 +124,7 @@ class Network(Generic[Parcel]):
         known = self._tallies.get(path)
         if known is None:
             counts = tally(self._flows, len(self._carried), path, *self._world, self._time, now)
-            known = self._tallies[path] = Tally._make(counts)
+            known = self._tallies[path] = Tally(*counts)
             self._time = now
         return known
 
@@ -135,25 +136,24 @@ class Network(Generic[Parcel]):
         """Be woken when the first ends if nothing changes; what we were to be woken for before is void."""
         if ended < 0:
             raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
-        self._version += 1
         self._tallies.clear()
-        wake = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now), (self._version, end_s, ended))
-        wake.callbacks.append(self._end)
+        self._end_s, self._ended = end_s, ended
+        self._next_end = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now))
+        self._next_end.callbacks.append(self._end)
 
     def _end(self, wake: simpy.Event) -> None:
-        woken_for: Any = wake.value
-        version, end_s, ended = woken_for
-        if version != self._version:
+        if wake is not self._next_end:
             return  # something changed since; a later wake has taken its place
         self._flows, self._ahead = self._ahead, self._flows
-        self._time = max(end_s, self._clock.now)
-        count = len(self._carried)
-        cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, *self._world, self._time)
+        now, ended, count = max(self._end_s, self._clock.now), self._ended, len(self._carried)
+        self._time = now
+        cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, *self._world, now)
         self._spent_cpu_s += cpu_s
         parcel = self._carried[ended]
         self._carried[ended] = self._carried[-1]
         self._carried.pop()
         if self._carried:
             self._wake(next_s, next_ended)
-        self._tallies.clear()
+        else:
+            self._tallies.clear()
         self._deliver(parcel, cpu_s)

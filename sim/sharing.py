@@ -76,7 +76,7 @@ class Sharing:
     def apply(self, question: ShareQuestion, shares: Shares) -> float:
         """Weigh those that move as answered.
 
-        What those on a path weigh together against its cross traffic stays the number of their streams.
+        Weights are brought to a sum of the streams on each path; against cross traffic only streams count.
 
         Returns:
             Core-seconds, both ends, to set new connections up.

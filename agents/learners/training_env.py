@@ -9,7 +9,6 @@ from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.catalogue import static_policies
 from agents.play import MakeEnv, play
 from agents.policy import Policy
 from envs.base import WorldEnv
@@ -37,9 +36,9 @@ class TrainingEpisode(NamedTuple):
         return float(self.accrued[-1]) / (len(self.times) - 1)
 
 
-def training_episode(env: WorldEnv, episode: Episode) -> TrainingEpisode:
-    """Run every fixed rule of a task over an episode and keep the cheapest run as its reference."""
-    runs = [_accrual(env, episode, policy) for policy in static_policies(env)]
+def training_episode(env: WorldEnv, episode: Episode, rules: Sequence[Policy]) -> TrainingEpisode:
+    """Run fixed rules over an episode and keep the cheapest run as its reference."""
+    runs = [_accrual(env, episode, rule) for rule in rules]
     times, accrued = min(runs, key=lambda run: float(run[1][-1]))
     return TrainingEpisode(episode, times, accrued)
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from agents.catalogue import static_policies
 from agents.learners.training_env import TrainingEpisode, training_episode
 from agents.play import MakeEnv
 from envs.compression import Compression
@@ -50,7 +51,7 @@ def make_env(two_paths: Scenario, three_codecs: Sequence[Codec]) -> MakeEnv:
 def pool(two_paths: Scenario, make_env: MakeEnv) -> list[TrainingEpisode]:
     """Episodes to train on, with their reference runs."""
     env = make_env()
-    return [training_episode(env, draw_episode(two_paths, seed)) for seed in range(40)]
+    return [training_episode(env, draw_episode(two_paths, seed), static_policies(env)) for seed in range(40)]
 
 
 @pytest.fixture(scope="session")

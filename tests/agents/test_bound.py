@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from agents.bound import Bound, bound
 from agents.bound_grid import densest_first, hats
 from agents.bound_programme import Programme
+from agents.bound_transport import capacity_for
 from sim.catalogue import find_scenario
 from sim.codecs import Codec, parse_codec
 from sim.decisions import (
@@ -24,9 +25,10 @@ from sim.decisions import (
     Shares,
 )
 from sim.episode import Conditions, Episode, draw_episode
+from sim.fluid import FLOW, share
 from sim.hosts import Host
 from sim.links import LinkModel
-from sim.physics import GOODPUT_SHARE
+from sim.physics import BBR, CUBIC, GOODPUT_SHARE
 from sim.scenarios import PathSpec, Scenario
 from sim.workloads import Workload
 from sim.world import World
@@ -221,6 +223,23 @@ def test_more_capacity_more_cores_more_codecs_and_more_freedom_lower_the_bound()
     assert value(episode, free_shares=True, free_streams=True) < here * more
 
 
+@pytest.mark.parametrize("control", [CUBIC, BBR])
+def test_no_weights_take_more_of_a_path_than_our_streams_are_entitled_to(control: int) -> None:
+    link, limits = np.array([[1e6, 0.02, 0.0, 3.0]]), np.array([[WIDE, 4e4, control]])  # a queue that crowds
+    rng, most = np.random.default_rng(control), 24
+    room = capacity_for(link[None], limits, np.array([float(most)])).item()
+    taken = []
+    for streams in [[1] * most, [8] * 3, *(rng.integers(1, 9, 3) for _ in range(100))]:
+        flows = np.zeros(len(streams), FLOW)
+        flows["streams"], flows["weight"] = streams, rng.random(len(streams)) ** 8
+        for name in ("ratio", "loss_gain", "cores_max", "core_weight"):
+            flows[name] = 1.0
+        flows["encode"] = flows["decode"] = WIDE
+        share(flows, len(flows), link, limits, WIDE, np.empty((1, 2)))
+        taken.append(flows["rate"].sum())
+    assert 0.9 * room < max(taken) <= room * (1 + 1e-9)
+
+
 def test_a_free_path_takes_half_of_the_load() -> None:
     size_bytes, price = [4e6, 4e6], {"cpu_price": 0.0}
     held = lay(size_bytes, carries=[1e6, 1e6], **price)
@@ -279,9 +298,9 @@ def test_a_programme_is_the_same_whatever_columns_it_starts_with() -> None:
     rng = np.random.default_rng(0)
     cost, use = rng.random((30, 5)), rng.random((30, 5))
     values = []
-    for share in (1.0, 0.0):
+    for started in (1.0, 0.0):
         programme = Programme()
-        first = (rng.random(cost.size) < share) | (np.arange(cost.size) % 5 == 4)
+        first = (rng.random(cost.size) < started) | (np.arange(cost.size) % 5 == 4)
         use[:, 4] = 0.0  # so that a start is possible
         columns = programme.columns(cost.ravel(), 1.0, first)
         programme.add_equal(np.repeat(np.arange(30), 5), columns)

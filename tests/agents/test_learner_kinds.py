@@ -47,10 +47,10 @@ class NeverTwice(Compression):
     def _mask(self, question):
         return np.arange(self.action_space.n) != self._last
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert action != self._last
         self._last = int(action)
-        return super()._answer(action)
+        return super()._answer(question, action)
 
 
 class Still(gym.Env):
@@ -72,9 +72,9 @@ class TwoParts(NeverTwice):
         turn = 0 if self._last is None else self._last % 2
         return np.append(np.arange(len(self.codecs)) != self._last, np.arange(2) == turn)
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert self.action_masks()[[action[0], len(self.codecs) + action[1]]].all()
-        return super()._answer(action[0])
+        return super()._answer(question, action[0])
 
 
 class Shares(Compression):
@@ -84,9 +84,9 @@ class Shares(Compression):
         super().__init__(*given)
         self.action_space = spaces.Box(-1, 1, (len(self.codecs),), np.float32)
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert self.action_space.contains(action)
-        return super()._answer(np.argmax(action))
+        return super()._answer(question, np.argmax(action))
 
 
 @pytest.fixture(autouse=True, scope="module")

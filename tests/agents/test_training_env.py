@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from agents.catalogue import static_policies
 from agents.heuristics import Fixed
 from agents.learners.training_env import PoolEnv, training_envs, training_episode
 from agents.play import play
@@ -18,7 +19,11 @@ def crowded() -> list:
     """Episodes of scenarios where transfers meet, in which costs hang on what others were given."""
     scenarios = [Compression(name).scenarios[0].with_(requests=24) for name in ("datacenter", "internet")]
     env = Compression(scenarios, NAMES)
-    return [training_episode(env, draw_episode(one, seed)) for one in scenarios for seed in range(3)]
+    return [
+        training_episode(env, draw_episode(one, seed), static_policies(env))
+        for one in scenarios
+        for seed in range(3)
+    ]
 
 
 def environment(pool) -> PoolEnv:

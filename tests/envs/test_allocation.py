@@ -153,8 +153,7 @@ def test_an_action_reaches_the_transfers_in_the_order_of_the_slots():
     env = Allocation("wan", slots=2)
     env.reset(seed=0)
     asked = question(running(0), running(1, remaining_bytes=5e7, streams=8), running(2, remaining_bytes=9e7))
-    env.world._asked = asked
-    shares = env._answer(np.array([1.0, -1.0, 0.0, 0.5], np.float32))
+    shares = env._answer(asked, np.array([1.0, -1.0, 0.0, 0.5], np.float32))
     low, high = np.exp(-TILT), np.exp(TILT)
     assert shares.link == pytest.approx([low, 8 * high, low])  # the third weighs as the last slot
     assert shares.cpu == pytest.approx([np.exp(TILT / 2), 1.0, np.exp(TILT / 2)])
@@ -164,9 +163,10 @@ def test_an_action_reaches_the_transfers_in_the_order_of_the_slots():
 def test_only_a_multi_stream_transfer_is_given_other_streams():
     env = Allocation("wan", ("zstd", "amst"), streams=(1, 4, 16), slots=2)
     env.reset(seed=0)
-    env.world._asked = question(running(0, codec=1, streams=8), running(1))
+    asked = question(running(0, codec=1, streams=8), running(1))
     for tilt, count in ((-1.0, 1), (0.0, 4), (1.0, 16)):
-        assert env._answer(np.array([0, 0, 0, 0, tilt, tilt], np.float32)).streams == [count, 1]
+        action = np.array([0, 0, 0, 0, tilt, tilt], np.float32)
+        assert env._answer(asked, action).streams == [count, 1]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_entries_of_a_multi_action_that_do_not_apply_are_ignored():
     assert records(env, actions) == ["none", "zstd", "hde", "amst"] * 2
 
 
+def test_every_transfer_is_asked_about_once():
+    env = Compression(SMALL)
+    env.reset(seed=0)
+    assert [env.step(1)[2] for _ in range(8)] == [False] * 7 + [True]
+
+
 def test_the_action_space_has_one_action_a_codec():
     assert Compression(SMALL).action_space == spaces.Discrete(4)
     assert Compression(SMALL, ["zstd-1", "amst-32-lz4"]).action_space == spaces.Discrete(2)

@@ -34,7 +34,7 @@ class Weighted(Compression):
             raise ValueError(f"sharpness must be above 0, got {sharpness}")
         self.action_space = spaces.Box(-1.0, 1.0, (len(self.codecs),), np.float32)
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert action.shape == (4,) and np.abs(action).max() <= 1
         return int(np.argmax(action))
 
@@ -51,7 +51,7 @@ class Masked(Compression):
     def _mask(self, question):
         return ALLOWED
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert ALLOWED[action]
         return int(action)
 
@@ -68,7 +68,7 @@ class Several(Masked):
     def _mask(self, question):
         return np.append(ALLOWED, [False, True])
 
-    def _answer(self, action):
+    def _answer(self, question, action):
         assert ALLOWED[action[0]] and action[1] == 1
         return int(action[0])
 

@@ -5,7 +5,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -164,34 +164,59 @@ def test_no_wire_no_core_and_no_flow_is_overdrawn(
         assert (found / flows["ratio"])[flows["path"] == path].sum() <= rate * (1 + 1e-9)
 
 
+CROWDED = ([flow(decode=0.5), flow(weight=2, decode=1.0)], [3.0, 1.0], 3.5, 1.0)
+"""By streams the first would be content; by weight it is not."""
+SPARE = (
+    [
+        flow(ratio=1.125, weight=2, encode=6.0, decode=3.0, cores_max=0.5),
+        flow(ratio=1.5, encode=3.0, decode=1.0, cores_max=0.5),
+        flow(encode=2.0, decode=1.0, cores_max=0.5),
+        flow(ratio=2, weight=0.125, encode=1.0, decode=1.0),
+    ],
+    [6.0, 1.0],
+    1.0,
+    1.53125,
+)
+"""By streams the cores hold the last; by weight the wire does, and cores are left for the first."""
+
+
+_HALVINGS = 64
+"""Of 1e6: what is left is 5e-14."""
+
+
 def filled(want: Floats, weight: Floats, rate: float, cross: float) -> Floats:
     """Weighted max-min beside ``cross`` that want all they can get, by halving."""
     low, high = 0.0, 1e6
-    for _ in range(100):
+    for _ in range(_HALVINGS):
         level = (low + high) / 2
         used = np.minimum(want, level * weight).sum() + level * cross
         low, high = (low, level) if used > rate else (level, high)
     return np.minimum(want, low * weight)
 
 
+@example(CROWDED)
+@example(SPARE)
 @given(crowds())
 def test_who_gets_less_than_he_asks_for_is_held_by_a_full_resource_of_which_none_gets_more_a_weight(
     crowd: tuple[list[tuple[float, ...]], list[float], float, float],
 ) -> None:
     rows, carries, cross, cores = crowd
     flows, found = table(rows), np.array(rates(rows, carries, cross, cores))
-    content = found >= np.minimum(flows["cores_max"] * flows["encode"], flows["decode"]) * (1 - 1e-6)
+    demand = np.minimum(flows["cores_max"] * flows["encode"], flows["decode"])
+    content = found >= demand * (1 - 1e-6)
     core_share = found / flows["encode"] / flows["core_weight"]
     cores_full = (found / flows["encode"]).sum() >= cores * (1 - 1e-6)
     by_cores = cores_full & (core_share >= core_share.max() * (1 - 1e-6))
+    core_level = core_share.max() if cores_full else np.inf
+    want = np.minimum(demand, core_level * flows["core_weight"] * flows["encode"]) / flows["ratio"]
     for path, rate in enumerate(carries):
         here = flows["path"] == path
         if not here.any():
             continue
         wire = (found / flows["ratio"])[here]
         wire_share = wire / flows["weight"][here]
-        limit = np.where(content | by_cores, found, np.inf)[here] / flows["ratio"][here]
-        full = wire.sum() >= filled(limit, flows["streams"][here], rate, cross).sum() * (1 - 1e-6)
+        # what is ours is what streams alone would give us; weights divide it
+        full = wire.sum() >= filled(want[here], flows["streams"][here], rate, cross).sum() * (1 - 1e-6)
         by_wire = full & (wire_share >= wire_share.max() * (1 - 1e-6))
         assert (content[here] | by_cores[here] | by_wire).all()
 
@@ -227,7 +252,7 @@ def bisected(
     low, high = 0.0, 1e6
     if (at(high) / flows["encode"]).sum() <= cores:
         return at(high)
-    for _ in range(100):
+    for _ in range(_HALVINGS):
         level = (low + high) / 2
         low, high = (low, level) if (at(level) / flows["encode"]).sum() > cores else (level, high)
     return at(low)

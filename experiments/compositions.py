@@ -1,0 +1,59 @@
+"""Policies of one question each, from the catalogue or from bundles, as one for all three questions."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from agents.catalogue import make_policy, policies_of
+from agents.joint_rules import Composed, MakePart
+from agents.policy import Policy
+from envs.base import WorldEnv
+from experiments.actions import action_names
+from experiments.bundle import BundleReport, load_bundle, verify
+from experiments.config import CompositionConfig, ExperimentConfig
+from experiments.graph_policy import GraphPolicy
+from sim.errors import InputError
+from sim.refusals import suggestion
+
+
+def composition_of(config: ExperimentConfig, name: str) -> CompositionConfig | None:
+    """The composition of that name, if it is one."""
+    return next((one for one in config.compositions if one.name == name), None)
+
+
+def composed(config: CompositionConfig, env: WorldEnv) -> Composed:
+    """The policy of a composition.
+
+    Raises:
+        InputError: If a policy is unknown or must be trained, or a bundle is torn or answers other questions.
+    """
+
+    def made(place: str, name: str) -> MakePart:
+        return lambda part: _policy(f"compositions.{config.name}.{place}", name, part)
+
+    return Composed(
+        config.name,
+        env,
+        codec=made("codec", config.codec),
+        dispatch=made("dispatch", config.dispatch),
+        share=made("share", config.share),
+    )
+
+
+def _policy(place: str, name: str, env: WorldEnv) -> Policy:
+    if "/" in name:
+        bundle, report = _bundle(name, env.features.names)
+        if report.actions != tuple(action_names(env)):
+            problem = f"expected the actions {', '.join(action_names(env))}, got {', '.join(report.actions)}"
+            raise InputError(name, "actions", f"{problem}; train it with the codecs and slots asked for here")
+        return bundle  # type: ignore[return-value]  # it has the face of a policy
+    ready = [one for one, entry in policies_of(env.task).items() if entry.build is not None]
+    ready += [codec.name for codec in env.codecs] if env.task == "compression" else []
+    if name not in ready:
+        known = suggestion(name, ready) or f"; known: {', '.join(ready)}"
+        raise InputError(place, "", f"unknown policy '{name}' (a bundle's folder has a /){known}")
+    return make_policy(name, env)
+
+
+@lru_cache(maxsize=8)
+def _bundle(folder: str, features: tuple[str, ...]) -> tuple[GraphPolicy, BundleReport]:
+    return load_bundle(Path(folder), features), verify(Path(folder), features)
