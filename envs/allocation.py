@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, cast, get_args
 import numpy as np
 from gymnasium import spaces
 
-from envs.allocation_features import prospects, share_features
+from envs.allocation_features import SITE_FEATURES, SLOT_FEATURES, prospects, share_features
 from envs.allocation_rewards import published, utility
-from envs.base import Observation, WorldEnv
+from envs.base import Observation, Slots, WorldEnv
 from envs.codec_rule import codec_rule
 from envs.compression import DEFAULT_CODECS
 from sim.codecs import parse_codec
@@ -95,6 +95,17 @@ class Allocation(WorldEnv):
         self.streams = tuple(streams)
         self.action_space = spaces.Box(-1.0, 1.0, ((3 if streams else 2) * slots,), np.float32)
         self._reward = reward
+
+    @property
+    def shown(self) -> Slots:
+        """Those that move, with the entries of the action that are theirs."""
+        first, width = len(SITE_FEATURES), len(SLOT_FEATURES)
+        starts = range(first, first + width * self.slots, width)
+        size = (3 if self.streams else 2) * self.slots
+        return Slots(
+            tuple(tuple(range(start, start + width)) for start in starts),
+            tuple(tuple(range(slot, size, self.slots)) for slot in range(self.slots)),
+        )
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Weigh those that move and run to the end of the next interval in which something does."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -25,6 +25,18 @@ _AHEAD: Final = 4
 """Worlds made in one go after the first: in a row they take half the time that they take one by one."""
 _DRAWS: Final = 100
 """Episodes drawn for one that asks a question, before the scenario is refused."""
+
+
+class Slots(NamedTuple):
+    """Which entries belong to the transfers that a question shows side by side, slot by slot.
+
+    Attributes:
+        seen: Of each slot, its entries of the observation, in the same order for all.
+        done: Of each slot, its entries of a network's outputs (scores of actions, or a Box), likewise.
+    """
+
+    seen: tuple[tuple[int, ...], ...]
+    done: tuple[tuple[int, ...], ...]
 
 
 class WorldEnv(gym.Env[Observation, Any]):
@@ -96,8 +108,8 @@ class WorldEnv(gym.Env[Observation, Any]):
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Answer the open question and run to the next; the reward is minus the cost accrued in between."""
-        world = self._running()
-        world.answer(self._answer(self._question(), action))
+        asked, world = self._question(), self._running()
+        world.answer(self._answer(asked, action))
         question = world.next_question()
         cost = world.cost
         reward, self._cost = self._cost - cost, cost
@@ -110,6 +122,11 @@ class WorldEnv(gym.Env[Observation, Any]):
             return np.zeros(len(self.features), np.float32), reward, True, False, last
         info = {"action_mask": self.action_masks()} if self.masked else {}
         return self._observe(question), reward, False, False, info
+
+    @property
+    def shown(self) -> Slots | None:
+        """What belongs to which of the transfers shown side by side; None when there is but one."""
+        return None
 
     def action_masks(self) -> Mask:
         """Which actions answer the open question; of several parts of an action, one after the other."""

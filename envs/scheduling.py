@@ -6,10 +6,10 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
-from envs.base import Mask, WorldEnv
+from envs.base import Mask, Slots, WorldEnv
 from envs.codec_rule import SHORTEST, codec_rule
 from envs.compression import DEFAULT_CODECS
-from envs.scheduling_features import dispatch_features
+from envs.scheduling_features import candidate_columns, dispatch_features
 from envs.shortlist import Shortlister
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
@@ -97,6 +97,16 @@ class Scheduling(WorldEnv):
     def _start(self, episode: Episode) -> World:
         quantum_s = self.quantum_s(episode.scenario)
         return World(episode, self.codecs, self._rules._replace(quantum_s=quantum_s))
+
+    @property
+    def shown(self) -> Slots:
+        """Candidates, with the scores of the actions that let each of them go."""
+        lister = self.shortlister
+        ways = lister.paths if lister.any_path else 1
+        return Slots(
+            candidate_columns(lister),
+            tuple(tuple(range(slot * ways, (slot + 1) * ways)) for slot in range(lister.slots)),
+        )
 
     def _mask(self, question: Question) -> Mask:
         question = cast(DispatchQuestion, question)

@@ -115,14 +115,23 @@ def _numbered(kinds: Sequence[_Kind], of: str, numbers: int, note: str) -> list[
     ]
 
 
+def _candidate_kinds(shortlister: Shortlister) -> list[_Kind]:
+    by_path = range(shortlister.paths if shortlister.any_path else 0)
+    return [*_CANDIDATE, *(_SECONDS_ON._replace(name=f"seconds_on_{path}") for path in by_path)]
+
+
+def candidate_columns(shortlister: Shortlister) -> tuple[tuple[int, ...], ...]:
+    """Places of the features of each candidate in `dispatch_features`."""
+    width = len(_candidate_kinds(shortlister))
+    return tuple(tuple(range(slot * width, (slot + 1) * width)) for slot in range(shortlister.slots))
+
+
 def dispatch_features(shortlister: Shortlister) -> FeatureList:
     """The features of a dispatch question: of each candidate, of each path, of the whole.
 
     A `FeatureList` for the candidates and paths of ``shortlister``; it observes a `DispatchQuestion`.
     """
-    kinds = list(_CANDIDATE)
-    if shortlister.any_path:
-        kinds += [_SECONDS_ON._replace(name=f"seconds_on_{path}") for path in range(shortlister.paths)]
+    kinds = _candidate_kinds(shortlister)
     features = _numbered(kinds, "c", shortlister.slots, "candidate {}")
     features += _numbered(_PATH, "p", shortlister.paths, "path {}")
 

@@ -20,6 +20,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from agents.learners.masking import MaskedOffPolicy
 from agents.supervised.ensemble import TREE_SHARE, Ensemble
@@ -91,7 +92,11 @@ def _scores(model: Any, vecnorm: VecNormalize | None) -> nn.Module:
         layers.append(network.quantile_net if isinstance(model, QRDQN) else network.q_net)
         if isinstance(model, QRDQN):
             layers.append(_MeanOverQuantiles(model.n_quantiles))
-    return nn.Sequential(*deepcopy(layers)).cpu()
+    network = nn.Sequential(*deepcopy(layers)).cpu()
+    for layer in network.modules():
+        if is_parametrized(layer):  # its full weights are all that a runtime needs
+            remove_parametrizations(layer, "weight")
+    return network
 
 
 def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:

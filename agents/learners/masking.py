@@ -19,6 +19,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
+from agents.learners.sharing import linear_layers, share
+from envs.base import Slots
+
 _FORBIDDEN: Final = -1e8
 """Value of what is not allowed, as in MaskablePPO; finite, for after an end it is multiplied by 0."""
 
@@ -101,21 +104,44 @@ def _choice_of(online: QNetwork) -> Callable[[nn.Module, tuple[Tensor], Tensor],
 
 
 class MaskedDQNPolicy(_BlindToMask, DQNPolicy):
-    """Policy of DQN for observations whose last columns are a mask."""
+    """Policy of DQN for observations whose last columns are a mask.
+
+    Args:
+        slots: Slots that share their weights; None when there are none.
+    """
+
+    def __init__(self, *args: Any, slots: Slots | None = None, **kwargs: Any) -> None:
+        self._slots = slots
+        super().__init__(*args, **kwargs)
 
     def make_q_net(self) -> QNetwork:
         """A network that never prefers what the mask forbids, whoever asks it."""
         network = super().make_q_net()
+        if self._slots is not None:
+            share(linear_layers(network.q_net), self._slots)
         network.register_forward_hook(_forbid)  # type: ignore[arg-type]
         return network
 
 
 class MaskedQRDQNPolicy(_BlindToMask, QRDQNPolicy):
-    """Policy of QR-DQN for observations whose last columns are a mask."""
+    """Policy of QR-DQN for observations whose last columns are a mask.
+
+    Args:
+        slots: Slots that share their weights; None when there are none.
+    """
+
+    def __init__(self, *args: Any, slots: Slots | None = None, **kwargs: Any) -> None:
+        self._slots = slots
+        super().__init__(*args, **kwargs)
 
     def make_quantile_net(self) -> QuantileNetwork:
         """A network that never prefers what the mask forbids, whoever asks it."""
         network = super().make_quantile_net()
+        if self._slots is not None:
+            actions = int(self.action_space.n)  # type: ignore[attr-defined]
+            starts = range(0, actions * self.n_quantiles, actions)
+            done = tuple(tuple(start + one for start in starts for one in own) for own in self._slots.done)
+            share(linear_layers(network.quantile_net), self._slots._replace(done=done))
         network.register_forward_hook(_forbid)  # type: ignore[arg-type]
         return network
 

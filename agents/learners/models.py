@@ -10,6 +10,7 @@ from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
@@ -22,10 +23,15 @@ from agents.learners.settings import (
     PPOConfig,
     QRDQNConfig,
 )
+from agents.learners.sharing import SharedMaskablePolicy, SharedPolicy, widths
 from envs.base import WorldEnv
 from sim.errors import InputError
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+_SHARED: Final[dict[str, type[BasePolicy]]] = {"ppo": SharedPolicy, "masked_ppo": SharedMaskablePolicy}
+"""Policies of PPO whose slots share their weights; those of DQN know how themselves."""
+_CRITIC: Final = 2
+"""Width of a critic that sees all slots, over the width that an actor has for each."""
 
 
 class Kind(NamedTuple):
@@ -70,16 +76,19 @@ def input_space(kind: str, env: WorldEnv) -> spaces.Space[Any]:
 
 def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
     """A model before its first step, on the CPU: networks of this size gain nothing elsewhere."""
-    policy: dict[str, Any] = {
-        "net_arch": list(config.layers),
-        "activation_fn": _ACTIVATIONS[config.activation],
-    }
+    slots = envs.get_attr("shown")[0] if config.shared else None
+    hidden = widths(slots, config.layers)
+    policy: dict[str, Any] = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[config.activation]}
+    if slots is not None:
+        policy["slots"] = slots
     algorithm: Any = KINDS[config.kind].algorithm
     if isinstance(config, OnPolicyConfig):
+        if slots is not None:
+            policy["net_arch"] = {"pi": hidden, "vf": [_CRITIC * width for width in config.layers]}
         if isinstance(config, PPOConfig):
             policy["log_std_init"] = math.log(config.action_sd)
         return algorithm(
-            "MlpPolicy",
+            _SHARED[config.kind] if slots is not None else "MlpPolicy",
             envs,
             learning_rate=_schedule(config),
             n_steps=config.rollout,
@@ -132,7 +141,7 @@ def load_model(kind: str, path: Path) -> BaseAlgorithm:
         with warnings.catch_warnings():  # it takes its own n-step buffer, when loaded, for a foreign one
             warnings.filterwarnings("ignore", message="`n_steps=")
             model = algorithm.load(path, device="cpu")
-        if type(model.policy) is not algorithm.policy_aliases["MlpPolicy"]:
+        if type(model.policy) not in (algorithm.policy_aliases["MlpPolicy"], _SHARED.get(kind)):
             raise ValueError(
                 "policy of another algorithm"
             )  # DQN would take a masked one, and forget the mask

@@ -59,7 +59,9 @@ class LearnerConfig(Settings):
     schedule: Literal["constant", "linear"] = "constant"
     """Course of the learning rate: constant, or falling linearly to 0 at the last step."""
     layers: Layers = (64, 64)
-    """Widths of the hidden layers."""
+    """Widths of the hidden layers; for each slot where `shared`."""
+    shared: bool = False
+    """Whether all slots of an observation go through the same weights, where it has slots."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Non-linearity of the hidden layers."""
 
