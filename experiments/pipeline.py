@@ -142,6 +142,14 @@ def _check_learners(config: ExperimentConfig, source: str, env: WorldEnv) -> Non
             raise InputError(
                 source, f"learners.{number}.kind", f"{problem} {config.environment.id}; {way_out}"
             )
+        if learner.shared and env.shown is None:
+            problem = f"{config.environment.id} shows no transfers side by side; leave it out"
+            raise InputError(source, f"learners.{number}.shared", problem)
+        rule = getattr(learner, "imitate", None)
+        ready = [name for name, entry in policies_of(env.task).items() if entry.build is not None]
+        if rule is not None and rule not in ready:
+            problem = f"expected a rule to imitate, one of {', '.join(ready)}, got '{rule}'"
+            raise InputError(source, f"learners.{number}.imitate", problem)
 
 
 def _keep_scenarios(run: RunFolder, config: ExperimentConfig) -> None:

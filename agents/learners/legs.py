@@ -17,10 +17,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from agents.catalogue import make_policy
 from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from agents.learners.forward import NetworkPolicy, network_policy
+from agents.learners.imitation import imitate
 from agents.learners.models import fitting_kinds, make_model
-from agents.learners.settings import LearnerConfig
+from agents.learners.settings import LearnerConfig, OnPolicyConfig
 from agents.learners.training_env import TrainingEpisode, training_envs
 from agents.play import MakeEnv
 from sim.files import TEMPORARY, writing
@@ -135,6 +137,10 @@ def _run_leg(
     envs = training_envs(pool, plan.make_env, plan.config.envs, 1.0 - plan.config.gamma)
     if model is None:
         model = make_model(plan.config, envs, dice)
+        if isinstance(plan.config, OnPolicyConfig) and plan.config.imitate is not None:
+            env, rng = plan.make_env(), stream(plan.seed, f"{plan.config.name} imitation")
+            rule = make_policy(plan.config.imitate, env)
+            imitate(model, env, rule, [one.episode for one in pool], rng)
         model.set_logger(_silent())
     else:
         _cut_replay(model)

@@ -77,6 +77,8 @@ def input_space(kind: str, env: WorldEnv) -> spaces.Space[Any]:
 def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
     """A model before its first step, on the CPU: networks of this size gain nothing elsewhere."""
     slots = envs.get_attr("shown")[0] if config.shared else None
+    if config.shared and slots is None:
+        raise ValueError("shared needs slots, but this environment shows no transfers side by side")
     hidden = widths(slots, config.layers)
     policy: dict[str, Any] = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[config.activation]}
     if slots is not None:

@@ -87,6 +87,8 @@ class OnPolicyConfig(LearnerConfig):
     """Weight of the value loss."""
     gradient_limit: float = Field(default=0.5, gt=0)
     """Greatest norm of a gradient."""
+    imitate: str | None = None
+    """Rule of the catalogue that the actor imitates before it learns by itself; null starts from nothing."""
 
     @model_validator(mode="after")
     def _batch_divides_rollout(self) -> Self:

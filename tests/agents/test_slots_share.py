@@ -1,0 +1,141 @@
+"""Layers whose slots share their weights: what one slot learns holds for all, and all readers agree."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import nn
+
+from agents.catalogue import make_policy
+from agents.learners.forward import network_policy
+from agents.learners.imitation import imitate
+from agents.learners.models import load_model, make_model
+from agents.learners.settings import MaskedDQNConfig, MaskedPPOConfig, PPOConfig, QRDQNConfig
+from agents.learners.sharing import linear_layers, share, widths
+from agents.play import play
+from envs.allocation import Allocation
+from envs.base import Slots
+from envs.compression import Compression
+from envs.scheduling import Scheduling
+from experiments.onnx_graphs import sb3_graph
+from sim.episode import draw_episode
+
+SLOTS = Slots(seen=((1, 2), (3, 4), (5, 6)), done=((0,), (1,), (2,)))
+"""Three slots of two inputs after one input of no slot; a score for each, and one of no slot."""
+
+
+def shared_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    hidden = widths(SLOTS, [5])[0]
+    network = nn.Sequential(
+        nn.Linear(7, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 4)
+    )
+    share(linear_layers(network), SLOTS)
+    for layer in linear_layers(network):
+        nn.init.zeros_(layer.bias)  # biases are free: with equal ones, slots differ in nothing
+    return network
+
+
+def test_slots_that_change_places_take_their_scores_along():
+    network, rng = shared_network(), np.random.default_rng(0)
+    seen = torch.as_tensor(rng.normal(size=(50, 7)), dtype=torch.float32)
+    swapped = seen[:, [0, 5, 6, 3, 4, 1, 2]]
+    before, after = network(seen)[:, :3], network(swapped)[:, :3]
+    torch.testing.assert_close(after, before[:, [2, 1, 0]])
+    assert not torch.allclose(before, after)
+
+
+def test_what_is_learned_in_one_slot_is_known_in_the_others():
+    network, rng = shared_network(), np.random.default_rng(1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+
+    def examples(slot: int) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = np.zeros((256, 7), np.float32)
+        seen[:, 1 + 2 * slot : 3 + 2 * slot] = rng.normal(size=(256, 2))
+        return torch.as_tensor(seen), torch.as_tensor(np.tanh(seen[:, 1 + 2 * slot] - seen[:, 2 + 2 * slot]))
+
+    for _ in range(500):
+        seen, wanted = examples(0)
+        loss = (network(seen)[:, 0] - wanted).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for layer in linear_layers(network):  # of the biases, slot 0 has learned its own
+        rest = layer.bias.detach()
+        size = 1 if layer.out_features == 4 else layer.out_features // 3
+        rest[: 3 * size] = rest[:size].repeat(3)
+    seen, wanted = examples(2)
+    assert float((network(seen)[:, 2] - wanted).square().mean()) < 0.02 < float(wanted.square().mean()) / 5
+
+
+def test_a_shared_layer_has_as_many_weights_as_one_slot_needs():
+    free = [name for name, _ in shared_network().named_parameters() if "bias" not in name]
+    sizes = [dict(shared_network().named_parameters())[name].numel() for name in free]
+    # 5 units a slot: from its own 2 inputs, from those of the others, from the one of no slot
+    assert sizes == [5 * (2 + 2 + 1), 5 * (5 + 5), (5 + 5) + 15]
+
+
+@pytest.mark.parametrize(
+    ("config", "env"),
+    [
+        (
+            MaskedDQNConfig(kind="masked_dqn", shared=True, layers=(8, 8), envs=1),
+            Scheduling("outages", slots=3),
+        ),
+        (
+            QRDQNConfig(kind="qrdqn", shared=True, layers=(8, 8), envs=1, quantiles=5),
+            Scheduling("two-links", slots=3),
+        ),
+        (
+            MaskedPPOConfig(kind="masked_ppo", shared=True, layers=(8, 8), envs=1, batch=256),
+            Scheduling("two-links", slots=3),
+        ),
+        (
+            PPOConfig(kind="ppo", shared=True, layers=(8, 8), envs=1, batch=256),
+            Allocation("backup-window", slots=4, streams=(1, 8)),
+        ),
+    ],
+)
+def test_every_kind_acts_alike_when_saved_and_when_unrolled(config, env, tmp_path: Path):
+    model = make_model(config, DummyVecEnv([lambda: env]), 0)
+    model.save(tmp_path / "model.zip")
+    loaded = load_model(config.kind, tmp_path / "model.zip")
+    ours, theirs = network_policy("ours", model), network_policy("theirs", loaded)
+    observation, _ = env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    seen = np.stack([observation, *rng.uniform(-1, 1, (20, len(observation))).astype(np.float32)])
+    np.testing.assert_array_equal(ours.scores(seen), theirs.scores(seen))
+    masks = {"action_masks": np.ones((len(seen), env.action_space.n), bool)} if env.masked else {}
+    expected, _ = model.predict(seen, deterministic=True, **masks)
+    np.testing.assert_allclose(ours.act(seen), expected, atol=2e-6)
+    assert sb3_graph(model, masked=env.masked).ByteSize() < 1e6
+
+
+def test_without_slots_there_is_nothing_to_share():
+    config = PPOConfig(kind="ppo", shared=True)
+    with pytest.raises(ValueError, match="shows no transfers side by side"):
+        make_model(config, DummyVecEnv([lambda: Compression("wan")]), 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "env", "rule"),
+    [
+        (PPOConfig(kind="ppo", envs=1, batch=256), Allocation("cpu-starved", slots=4), "wsrpt"),
+        (
+            MaskedPPOConfig(kind="masked_ppo", envs=1, batch=256, shared=True, layers=(16, 16)),
+            Scheduling("deadline-mix", slots=4),
+            "wspt",
+        ),
+    ],
+)
+def test_an_actor_that_imitates_a_rule_costs_about_what_the_rule_costs(kind, env, rule):
+    model = make_model(kind, DummyVecEnv([lambda: env]), 0)
+    policy = make_policy(rule, env)
+    scenario = env.scenarios[0].with_(requests=48)
+    imitate(model, env, policy, [draw_episode(scenario, seed) for seed in range(8)], np.random.default_rng(0))
+    fresh = [draw_episode(scenario, seed) for seed in range(50, 54)]
+    theirs = sum(play(env, episode, policy).cost for episode in fresh)
+    ours = sum(play(env, episode, network_policy("ours", model)).cost for episode in fresh)
+    assert ours < 1.15 * theirs
