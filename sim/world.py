@@ -95,6 +95,7 @@ class World:
         self.stages = Stages(episode, self.codecs)
         self.records: list[TransferRecord] = []
         self.moving: dict[int, tuple[float, Codec]] = {}  # since when, and with what
+        self._count = len(episode)
         self._rows = Rows(episode)
         self._sender = Sender(episode, self._rows, self.stages, self.network)
         self._backlog = Backlog(scenario, self._rows)
@@ -112,7 +113,7 @@ class World:
     @property
     def finished(self) -> bool:
         """Whether every transfer has been recorded."""
-        return len(self.records) == len(self.episode)
+        return len(self.records) == self._count
 
     @property
     def waiting(self) -> Sequence[int]:
@@ -187,7 +188,7 @@ class World:
         """A request has come: let it wait for a slot, and be called when the next comes."""
         first: Any = come.value
         now, rows = self.clock.now, self._rows
-        for request in range(first, len(self.episode)):
+        for request in range(first, self._count):
             if request > first and rows.arrival_s[request] > now:
                 self.clock.timeout(rows.arrival_s[request] - now, request).callbacks.append(self._arrive)
                 return
@@ -198,8 +199,8 @@ class World:
 
     def _next(self) -> Question | None:
         """Run until any question stands."""
-        clock, open_, records, all_of_them = self.clock, self._open, self.records, len(self.episode)
-        while len(records) < all_of_them:
+        clock, step, open_, records = self.clock, self.clock.step, self._open, self.records
+        while len(records) < self._count:
             if (open_ or self._called) and clock.peek() > clock.now:
                 if self._called and (dispatch := self._dispatch_question()) is not None:
                     return dispatch
@@ -209,7 +210,7 @@ class World:
                     return self._sender.share_question(clock.now, self.waiting)
                 self._called = False
             else:
-                clock.step()
+                step()
         return None
 
     def _rule(self, question: Question) -> Any:
@@ -259,7 +260,7 @@ class World:
     def _may_wait(self) -> bool:
         """Whether anything will wake who waits, and may bring something."""
         inside = len(self.records) + len(self.waiting) + len(self.moving) + len(self._open)
-        if self.moving or self._open or inside < len(self.episode):
+        if self.moving or self._open or inside < self._count:
             return True
         return self._rules.quantum_s < inf and self.clock.now < self._rows.times[-1]
 
