@@ -20,9 +20,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from agents.learners.masking import MaskedOffPolicy
+from agents.learners.sharing import unrolled
 from agents.supervised.ensemble import TREE_SHARE, Ensemble
 from agents.supervised.two_class import TwoClassNetwork
 from experiments.graph_policy import ACTION_SIZES
@@ -92,11 +92,7 @@ def _scores(model: Any, vecnorm: VecNormalize | None) -> nn.Module:
         layers.append(network.quantile_net if isinstance(model, QRDQN) else network.q_net)
         if isinstance(model, QRDQN):
             layers.append(_MeanOverQuantiles(model.n_quantiles))
-    network = nn.Sequential(*deepcopy(layers)).cpu()
-    for layer in network.modules():
-        if is_parametrized(layer):  # its full weights are all that a runtime needs
-            remove_parametrizations(layer, "weight")
-    return network
+    return unrolled(nn.Sequential(*deepcopy(layers)).cpu())
 
 
 def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:

@@ -129,3 +129,15 @@ class SharedMaskablePolicy(_SharedActor, MaskableActorCriticPolicy):
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
     """The layers of a fully connected network that have weights, in order."""
     return [one for one in network.children() if isinstance(one, nn.Linear)]
+
+
+def unrolled(network: nn.Module) -> nn.Module:
+    """The network itself, its shared layers put in place by ordinary ones of the same full weights."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.Linear) and parametrize.is_parametrized(child):
+            plain = nn.Linear(child.in_features, child.out_features)
+            plain.load_state_dict({"weight": child.weight.detach(), "bias": child.bias.detach()})
+            setattr(network, name, plain)
+        else:
+            unrolled(child)
+    return network
