@@ -85,7 +85,7 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
             _dot(axes, row, policies.index(row["policy"]), (low, high))
         axes.set_title(scenarios[number], loc="left", fontsize=10, fontweight="bold", pad=5)
         axes.set_title(
-            rows["best_static"].iloc[0] and f"100 % is {rows['best_static'].iloc[0]}",
+            rows["best_static"].iloc[0] and f"100 %: {rows['best_static'].iloc[0]}",
             loc="right",
             fontsize=8.5,
             color=PAR,
