@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.jit import njit
+from sim.jit import njit, njit_making_arrays
 from sim.paths import CONTROL, CROSS, LOSS, RTT, WINDOW, cross_weight, opening, usable_capacity
 from sim.physics import BBR, MIN_RTT_S, late_comer_delay_s, loss_response, startup_s
 
@@ -61,7 +61,7 @@ class Best(NamedTuple):
     known_s: Floats
 
 
-@njit
+@njit_making_arrays
 def capacity_for(links: Floats, limits: Floats, most_streams: Floats) -> Floats:
     """Payload bytes/s of each path for at most so many streams of ours on each, shape (pieces, paths).
 
@@ -125,7 +125,7 @@ def opening_floor(
     return lost_s, gain, toll
 
 
-@njit
+@njit_making_arrays
 def _ceilings(
     links: Floats, limits: Floats, capacity: Floats, streams: float, widening: float, free_shares: bool
 ) -> tuple[Floats, Floats]:
@@ -160,7 +160,7 @@ def _end(
     return np.inf
 
 
-@njit
+@njit_making_arrays
 def at_best(
     times: Floats,
     links: Floats,

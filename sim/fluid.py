@@ -36,6 +36,10 @@ FLOW = np.dtype(
 Flows = NDArray[np.void]
 Floats = NDArray[np.float64]
 
+OFFERS = 4
+"""Figures of a path now: see `share`."""
+_USABLE, _CROSS_WEIGHT, _WINDOW_RATE, _LOSS_RATE = range(OFFERS)
+
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100
 _NOTHING = 1e-6
@@ -43,15 +47,12 @@ _NOTHING = 1e-6
 
 
 @njit
-def _limit(flows: Flows, count: int, conditions: Floats, paths: Floats) -> None:
+def _limit(flows: Flows, count: int, offers: Floats) -> None:
     """Write to ``demand`` the raw rate at which each flow would run with no one else there."""
     for i in range(count):
         flow = flows[i]
-        path = flow["path"]
-        rtt_s, loss = conditions[path, RTT], conditions[path, LOSS]
-        window_rate = paths[path, WINDOW] / max(rtt_s, MIN_RTT_S)
-        loss_rate = flow["loss_gain"] * loss_response(rtt_s, loss, int(paths[path, CONTROL]))
-        wire = flow["streams"] * min(window_rate, loss_rate)
+        offer = offers[flow["path"]]
+        wire = flow["streams"] * min(offer[_WINDOW_RATE], flow["loss_gain"] * offer[_LOSS_RATE])
         flow["demand"] = min(wire * flow["ratio"], flow["cores_max"] * flow["encode"], flow["decode"])
 
 
@@ -114,9 +115,9 @@ def _fill(
 
 
 @njit
-def _cores_used(flows: Flows, count: int, usable: Floats, core_level: float) -> float:
-    for path in range(usable.shape[0]):
-        _fill_wire(flows, count, path, usable[path, 0], usable[path, 1], core_level)
+def _cores_used(flows: Flows, count: int, offers: Floats, core_level: float) -> float:
+    for path in range(offers.shape[0]):
+        _fill_wire(flows, count, path, offers[path, _USABLE], offers[path, _CROSS_WEIGHT], core_level)
     used = 0.0
     for i in range(count):
         used += flows[i]["rate"] / flows[i]["encode"]
@@ -124,7 +125,7 @@ def _cores_used(flows: Flows, count: int, usable: Floats, core_level: float) -> 
 
 
 @njit
-def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: float, usable: Floats) -> None:
+def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: float, offers: Floats) -> None:
     """Set the ``rate`` of the first ``count`` flows: the joint max-min share of wires and cores.
 
     The level to which cores are filled is the root of a piecewise linear function, cores in use minus cores
@@ -137,30 +138,34 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
         conditions: Link conditions now, shape (paths, 4).
         paths: Path constants, shape (paths, 3).
         cores: Cores that the sender has for encoding.
-        usable: Scratch, shape (paths, 2): usable bytes/s and weight of the cross traffic.
+        offers: Scratch, shape (paths, 4), what each path offers now: usable bytes/s, weight of the cross
+            traffic, and bytes/s that the window and the loss allow one stream.
     """
-    _limit(flows, count, conditions, paths)
-    for path in range(usable.shape[0]):
-        streams, cross = _streams(flows, count, path), conditions[path, CROSS]
-        usable[path, 0] = usable_capacity(conditions[path], paths[path], streams + cross)
-        usable[path, 1] = cross_weight(streams, cross, int(paths[path, CONTROL]))
-    if _cores_used(flows, count, usable, np.inf) <= cores * (1.0 + _TOLERANCE):
+    for path in range(offers.shape[0]):
+        link, offer, control = conditions[path], offers[path], int(paths[path, CONTROL])
+        streams = _streams(flows, count, path)
+        offer[_USABLE] = usable_capacity(link, paths[path], streams + link[CROSS])
+        offer[_CROSS_WEIGHT] = cross_weight(streams, link[CROSS], control)
+        offer[_WINDOW_RATE] = paths[path, WINDOW] / max(link[RTT], MIN_RTT_S)
+        offer[_LOSS_RATE] = loss_response(link[RTT], link[LOSS], control)
+    _limit(flows, count, offers)
+    if _cores_used(flows, count, offers, np.inf) <= cores * (1.0 + _TOLERANCE):
         return
     low, high = 0.0, 0.0
     for i in range(count):
         high = max(high, flows[i]["rate"] / (flows[i]["encode"] * flows[i]["core_weight"]))
-    below, above = -cores, _cores_used(flows, count, usable, high) - cores
+    below, above = -cores, _cores_used(flows, count, offers, high) - cores
     if above <= 0.0:  # by streams some are held at this level, by weight none: the root lies above
         low, below = high, above
         for i in range(count):
             high = max(high, flows[i]["demand"] / (flows[i]["encode"] * flows[i]["core_weight"]))
-        above = _cores_used(flows, count, usable, high) - cores
+        above = _cores_used(flows, count, offers, high) - cores
     side = 0
     for _ in range(_MAX_ROUNDS):
         if above <= 0.0:
             return
         level = (low * above - high * below) / (above - below)
-        excess = _cores_used(flows, count, usable, level) - cores
+        excess = _cores_used(flows, count, offers, level) - cores
         if abs(excess) <= _TOLERANCE * cores or high - low <= _TOLERANCE * high:
             return
         if excess > 0.0:
@@ -183,21 +188,26 @@ def advance(
     conditions: Floats,
     paths: Floats,
     cores: Floats,
-    usable: Floats,
+    offers: Floats,
     now: float,
     until: float,
-) -> tuple[float, int]:
+    shared: int,
+) -> tuple[float, int, int]:
     """Move all flows from ``now`` to ``until`` or to the first that ends, whichever comes first.
 
     Link conditions and cores are piecewise constant: row k holds from ``times[k]`` to ``times[k + 1]``, the
-    last for ever. Within a piece, shares do not change.
+    last for ever. Within a piece, shares do not change. ``shared`` is the row for which the rates of these
+    flows have been set already, or -1.
 
     Returns:
-        The time reached, and the row of the flow that ended there (the first of several), or -1.
+        The time reached, the row of the flow that ended there (the first of several) or -1, and the row of
+        the conditions for which the rates are set now.
     """
     piece = np.searchsorted(times, now, side="right") - 1
     while True:
-        share(flows, count, conditions[piece], paths, cores[piece], usable)
+        if piece != shared:
+            share(flows, count, conditions[piece], paths, cores[piece], offers)
+            shared = piece
         end = until
         if piece + 1 < times.shape[0] and times[piece + 1] < end:
             end = times[piece + 1]
@@ -209,7 +219,7 @@ def advance(
                 if at < end or (ended < 0 and at <= end):
                     end, ended = at, i
         if end == np.inf:
-            return now, -1
+            return now, -1, shared
         elapsed = end - now
         for i in range(count):
             moved = flows[i]["rate"] * elapsed
@@ -219,9 +229,9 @@ def advance(
             flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]
         now = end
         if ended >= 0:
-            return now, ended
+            return now, ended, shared
         if now >= until or (piece + 1 >= times.shape[0]):
-            return now, -1
+            return now, -1, shared
         piece += 1
 
 
@@ -234,17 +244,18 @@ def foresee(
     conditions: Floats,
     paths: Floats,
     cores: Floats,
-    usable: Floats,
+    offers: Floats,
     now: float,
 ) -> tuple[float, int]:
     """See who of ``count`` flows ends first if nothing changes.
 
     Returns:
-        As `advance`, of the copies that are left in ``ahead`` at that end.
+        When, and its row or -1; ``ahead`` is left with copies of all as they are then.
     """
     for i in range(count):
         ahead[i] = flows[i]
-    return advance(ahead, count, times, conditions, paths, cores, usable, now, np.inf)
+    end_s, ended, _ = advance(ahead, count, times, conditions, paths, cores, offers, now, np.inf, -1)
+    return end_s, ended
 
 
 @njit
@@ -256,7 +267,7 @@ def join(
     conditions: Floats,
     paths: Floats,
     cores: Floats,
-    usable: Floats,
+    offers: Floats,
     before: float,
     now: float,
     path: int,
@@ -277,14 +288,14 @@ def join(
         As `foresee`.
     """
     if count > 0 and now > before:
-        advance(flows, count, times, conditions, paths, cores, usable, before, now)
+        advance(flows, count, times, conditions, paths, cores, offers, before, now, -1)
     flow = flows[count]
     flow["path"], flow["remaining"], flow["ratio"] = path, size_bytes, ratio
     flow["streams"], flow["weight"], flow["loss_gain"] = streams, weight, loss_gain
     flow["encode"], flow["cores_max"], flow["core_weight"] = encode, cores_max, core_weight
     flow["decode"], flow["cpu_per_byte"] = decode, cpu_per_byte
     flow["rate"], flow["cpu_s"], flow["demand"], flow["held"] = 0.0, 0.0, 0.0, False
-    return foresee(flows, ahead, count + 1, times, conditions, paths, cores, usable, now)
+    return foresee(flows, ahead, count + 1, times, conditions, paths, cores, offers, now)
 
 
 @njit
@@ -297,7 +308,7 @@ def leave(
     conditions: Floats,
     paths: Floats,
     cores: Floats,
-    usable: Floats,
+    offers: Floats,
     now: float,
 ) -> tuple[float, float, int]:
     """Take a flow out, the last of ``count`` takes its row, and see who of the others ends first.
@@ -309,7 +320,7 @@ def leave(
     flows[row] = flows[count - 1]
     if count == 1:
         return float(cpu_s), np.inf, -1
-    end_s, ended = foresee(flows, ahead, count - 1, times, conditions, paths, cores, usable, now)
+    end_s, ended = foresee(flows, ahead, count - 1, times, conditions, paths, cores, offers, now)
     return float(cpu_s), end_s, ended
 
 
@@ -322,13 +333,13 @@ def tally(
     conditions: Floats,
     paths: Floats,
     cores: Floats,
-    usable: Floats,
+    offers: Floats,
     before: float,
     now: float,
 ) -> tuple[int, float, float, float, float, float]:
     """Move ``count`` flows from ``before`` to ``now``; the six entries of `sim.network.Tally`."""
     if count > 0 and now > before:
-        advance(flows, count, times, conditions, paths, cores, usable, before, now)
+        advance(flows, count, times, conditions, paths, cores, offers, before, now, -1)
     running, streams, wire_bytes, core_s, busy, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(count):
         flow = flows[i]

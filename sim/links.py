@@ -168,13 +168,17 @@ def _variation(model: LinkModel, time_s: FloatArray, rng: np.random.Generator) -
     return variation
 
 
-@njit
 def remembered(noise: FloatArray, rho: float) -> FloatArray:
     """Each entry plus `rho` times what the one before has become."""
     process = noise.copy()
+    _remember(process, rho)
+    return process
+
+
+@njit
+def _remember(process: FloatArray, rho: float) -> None:
     for step in range(1, len(process)):
         process[step] += rho * process[step - 1]
-    return process
 
 
 def _ornstein_uhlenbeck(steps: int, rho: float, rng: np.random.Generator) -> FloatArray:

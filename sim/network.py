@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, Floats, Flows, foresee, join, leave, tally
+from sim.fluid import FLOW, OFFERS, Floats, Flows, foresee, join, leave, tally
 
 _FIRST_SLOTS = 32
 
@@ -74,7 +74,7 @@ class Network(Generic[Parcel]):
     ) -> None:
         self._deliver = deliver
         self._clock = clock
-        self._world = (times, conditions, paths, cores, np.empty((len(paths), 2)))
+        self._world = (times, conditions, paths, cores, np.empty((len(paths), OFFERS)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
         self._carried: list[Parcel] = []

@@ -12,9 +12,9 @@ from sim.network import Network
 from sim.sender import Transfer
 from sim.transfers import Stage
 
-_LEAST_SHARE: Final = 1e-6
+LEAST_SHARE: Final = 1e-6
 """A weight counts at least as this share of the sum: no transfer is stopped for ever."""
-_MOST_STREAMS: Final = 64
+MOST_STREAMS: Final = 64
 """Connections that a transfer may be given: past them a path is full whatever its length."""
 
 Opening = Callable[[Stage, int, float, float], tuple[float, float, float, float]]
@@ -149,13 +149,13 @@ def _check(shares: Shares, order: Sequence[int], carried: Sequence[Transfer]) ->
     if shares.streams is not None:
         for place, transfer in zip(order, carried, strict=True):
             streams = int(shares.streams[place])
-            if _has_choice(transfer, streams) and not 1 <= streams <= _MOST_STREAMS:
-                raise ValueError(f"streams must be from 1 to {_MOST_STREAMS}, got {streams}")
+            if _has_choice(transfer, streams) and not 1 <= streams <= MOST_STREAMS:
+                raise ValueError(f"streams must be from 1 to {MOST_STREAMS}, got {streams}")
 
 
 def _divide(wanted: Sequence[float], groups: Sequence[int], entitled: Sequence[float]) -> list[float]:
     """Divide what the members of each group are entitled to together in the proportions wanted."""
-    least = _LEAST_SHARE * sum(wanted)
+    least = LEAST_SHARE * sum(wanted)
     weights = [max(weight, least) for weight in wanted]
     for group in set(groups):
         members = [number for number, own in enumerate(groups) if own == group]

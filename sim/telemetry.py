@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from sim.payloads import CLASS_NAMES
 
-_SMOOTHING = 0.2
+SMOOTHING = 0.2
 """Weight of the newest transfer in an average; DWCP's hit rate uses 0.1, its codec averages 0.1 to 0.2."""
-_NEUTRAL_ZSTD = 3.0
+NEUTRAL_ZSTD = 3.0
 """Ratio assumed before the first compressed transfer of a kind."""
-_NEUTRAL_DELTA = 10.0
+NEUTRAL_DELTA = 10.0
 """Ratio assumed before the first delta of a kind."""
 
 
@@ -44,8 +44,8 @@ class Averages:
     """
 
     def __init__(self, bandwidth: list[float]) -> None:
-        self.zstd_ratio = [_NEUTRAL_ZSTD] * len(CLASS_NAMES)
-        self.hde_ratio = [_NEUTRAL_DELTA] * len(CLASS_NAMES)
+        self.zstd_ratio = [NEUTRAL_ZSTD] * len(CLASS_NAMES)
+        self.hde_ratio = [NEUTRAL_DELTA] * len(CLASS_NAMES)
         self.single_rate = list(bandwidth)
         self.amst_rate = list(bandwidth)
         self.goodput_share = [1.0] * len(bandwidth)
@@ -74,20 +74,20 @@ class Averages:
         if self._last_s is not None:
             gap_s = now_s - self._last_s
             known = self.interval_s < float("inf")
-            self.interval_s = self.interval_s + _SMOOTHING * (gap_s - self.interval_s) if known else gap_s
+            self.interval_s = self.interval_s + SMOOTHING * (gap_s - self.interval_s) if known else gap_s
         self._last_s = now_s
 
     def complete(self, record: TransferRecord, kind: int, bandwidth: float) -> None:
         """A transfer ended; ``bandwidth`` is what the last probe of its path said, bytes/s."""
         ratio = record.size_bytes / record.wire_bytes
         if record.is_delta:
-            self.hde_ratio[kind] += _SMOOTHING * (ratio - self.hde_ratio[kind])
+            self.hde_ratio[kind] += SMOOTHING * (ratio - self.hde_ratio[kind])
             before = self._delta_ratio.get(record.dataset, ratio)
             self._delta_ratio[record.dataset] = before + 0.5 * (ratio - before)
         elif record.is_baseline or record.codec.startswith("zstd"):
-            self.zstd_ratio[kind] += _SMOOTHING * (ratio - self.zstd_ratio[kind])
+            self.zstd_ratio[kind] += SMOOTHING * (ratio - self.zstd_ratio[kind])
         wire_rate = record.wire_bytes / (record.end_s - record.start_s)
         rates = self.amst_rate if record.streams > 1 else self.single_rate
-        rates[record.path] += _SMOOTHING * (wire_rate - rates[record.path])
+        rates[record.path] += SMOOTHING * (wire_rate - rates[record.path])
         share = min(4.0, wire_rate / bandwidth) if bandwidth > 0 else 0.0
-        self.goodput_share[record.path] += _SMOOTHING * (share - self.goodput_share[record.path])
+        self.goodput_share[record.path] += SMOOTHING * (share - self.goodput_share[record.path])

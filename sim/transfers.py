@@ -30,7 +30,7 @@ from sim.units import KIB
 
 _DICTIONARY_BELOW = 16 * KIB
 """HDE uses a trained dictionary for payloads smaller than this; larger ones gain nothing (measured)."""
-_SMALLEST_CHANGE = 1e-4
+SMALLEST_CHANGE = 1e-4
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ class Stages:
         content = episode.content
         dataset = episode.requests.dataset
         self._codecs = tuple(codecs)
-        self._plain = _plain_rates(payloads, codecs)
+        self._plain = plain_rates(payloads, codecs)
         self._is_xor = [codec.family == "hde_xor" for codec in codecs]
         self._ratio3: list[float] = payloads.ratio3.tolist()
         self._novelty: list[float] = payloads.novelty.tolist()
@@ -130,13 +130,13 @@ class Stages:
 
     def estimated_change(self, request: int, age_s: float) -> float:
         """Share of blocks changed since the baseline, as a sender estimates it from a sample of hashes."""
-        return min(1.0, max(_SMALLEST_CHANGE, self._changed(request, age_s) * self._changed_noise[request]))
+        return min(1.0, max(SMALLEST_CHANGE, self._changed(request, age_s) * self._changed_noise[request]))
 
     def _changed(self, request: int, age_s: float) -> float:
         return dirty_share(age_s, self._working_set[request], self._tau_s[request])
 
 
-def _plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[list[list[float]], ...]:
+def plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[list[list[float]], ...]:
     """Ratio, encode, decode and cpu_per_byte without a baseline, each ``[codec][transfer]``.
 
     Stages are made of them on demand.

@@ -34,7 +34,7 @@ from sim.sharing import Sharing
 from sim.telemetry import TransferRecord
 from sim.transfers import Stage, Stages
 
-_RECONNECT_ROUNDS: Final = 2.0
+RECONNECT_ROUNDS: Final = 2.0
 """Round trips to connect again after a break: a handshake and the question where to go on."""
 
 _Process = Generator[simpy.Event, Any, None]
@@ -326,7 +326,7 @@ class World:
             return
         transfer.flow = transfer.flow._replace(size_bytes=transfer.later_bytes)
         transfer.later_bytes = 0.0  # a transfer breaks once
-        reconnect_s = _RECONNECT_ROUNDS * self._rtt_s(transfer.flow.path)
+        reconnect_s = RECONNECT_ROUNDS * self._rtt_s(transfer.flow.path)
         self.clock.timeout(reconnect_s).callbacks.append(partial(self._send, transfer))
 
     def _stage(self, request: int, number: int) -> tuple[Stage, float]:

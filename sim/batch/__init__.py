@@ -1,0 +1,1 @@
+"""The same world, compiled, over many episodes at once."""

@@ -1,0 +1,299 @@
+"""Where the compiled world keeps what: episodes on a shelf, and the lanes that run them, as plain arrays.
+
+A lane is a row of every array of `Lanes`; to fork one is to copy its rows. What several lanes share (the
+episodes, the codecs) is never written while they run.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.decisions import CodecQuestion
+from sim.fluid import FLOW, OFFERS
+
+Rows = NDArray[np.void]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+NO_QUESTION, ASK_CODEC, ASK_DISPATCH, ASK_SHARE = range(4)
+"""What a lane waits for."""
+
+OPEN: Final = -1
+"""In place of the codec that a rule always takes: the question is left open."""
+
+CODEC_ROW: Final = np.dtype([(name, np.float64) for name in CodecQuestion._fields])
+"""A `CodecQuestion` as a row of numbers."""
+
+SITE: Final = np.dtype(
+    [
+        ("requests", np.int64),  # transfers in the episode
+        ("paths", np.int64),
+        ("pieces", np.int64),  # of the conditions
+        ("probe_rows", np.int64),
+        ("losses", np.int64),  # of baselines at the receiver
+        ("start_hour", np.float64),
+        ("cores", np.float64),  # of the host, other work's included
+        ("baseline_memory", np.float64),
+        ("max_age_s", np.float64),
+        ("max_deltas", np.int64),
+        ("slots", np.int64),
+        ("any_path", np.bool_),
+        ("cpu_price", np.float64),
+        ("late_price", np.float64),
+        ("probe_period_s", np.float64),
+    ]
+)
+"""An episode as a whole."""
+
+PATH: Final = np.dtype(
+    [("nominal", np.float64), ("link_type", np.int64), ("slots", np.float64)]  # slots: inf without a limit
+)
+"""A path of an episode, as provisioned."""
+
+REQUEST: Final = np.dtype(
+    [
+        ("arrival_s", np.float64),
+        ("dataset", np.int64),
+        ("size_bytes", np.float64),
+        ("priority", np.float64),
+        ("deadline_s", np.float64),
+        ("path", np.int64),
+        ("kind", np.int64),
+        ("entropy", np.float64),
+        ("sample_ratio", np.float64),
+        ("repetition", np.float64),
+        ("ratio3", np.float64),
+        ("novelty", np.float64),
+        ("working_set", np.float64),
+        ("tau_s", np.float64),
+        ("shifted", np.float64),
+        ("encode_noise", np.float64),
+        ("decode_noise", np.float64),
+        ("changed_noise", np.float64),
+        ("break_share", np.float64),  # NaN: never breaks
+    ]
+)
+"""One transfer as its episode has it."""
+
+PLAIN: Final = np.dtype(
+    [("ratio", np.float64), ("encode", np.float64), ("decode", np.float64), ("cpu_per_byte", np.float64)]
+)
+"""One transfer under one codec without a baseline, as `sim.transfers.Stage` has it."""
+
+CODEC: Final = np.dtype(
+    [
+        ("streams", np.float64),
+        ("keeps_baseline", np.bool_),
+        ("is_xor", np.bool_),
+        ("is_amst", np.bool_),
+        ("is_zstd", np.bool_),
+    ]
+)
+"""One codec of the world's list."""
+
+LANE: Final = np.dtype(
+    [
+        ("episode", np.int64),  # its place on the shelf
+        ("quantum_s", np.float64),  # longest wait; inf: until something happens
+        ("now", np.float64),
+        ("asked", np.int64),  # which question stands
+        ("seq", np.int64),  # events scheduled so far: of one moment's the first scheduled comes first
+        # what will happen: when (inf: never), and scheduled as which
+        ("arrival_at", np.float64),
+        ("arrival_seq", np.int64),
+        ("arriving", np.int64),  # the request that comes then
+        ("open_at", np.float64),  # of those that open connections, the first
+        ("open_seq", np.int64),
+        ("opening", np.int64),
+        ("end_seq", np.int64),  # of those that move, the next end
+        ("tick_at", np.float64),  # the control interval ends
+        ("tick_seq", np.int64),
+        ("interval", np.int64),
+        ("due_s", np.float64),
+        ("over_at", np.float64),  # a wait is over
+        ("over_seq", np.int64),
+        ("wait", np.int64),  # number of the wait that someone chose; odd while it lasts
+        ("called", np.bool_),  # may a dispatch or share question be due?
+        # how many
+        ("arrived", np.int64),
+        ("waiting", np.int64),
+        ("open", np.int64),  # dispatched, their codec questions not yet answered
+        ("moving", np.int64),  # answered, not yet recorded
+        ("carried", np.int64),  # in flight
+        ("recorded", np.int64),
+        ("free_slots", np.int64),
+        # the network
+        ("shared", np.int64),  # row of the conditions for which their rates hold; -1: for none
+        ("spent_cpu_s", np.float64),
+        ("setup_cpu_s", np.float64),
+        # as counted last: `sim.network.Tally`
+        ("running", np.int64),
+        ("streams", np.float64),
+        ("wire_bytes", np.float64),
+        ("core_s", np.float64),
+        ("cores_busy", np.float64),
+        # the ledger
+        ("inside", np.int64),
+        ("priority", np.float64),
+        ("priority_arrival", np.float64),
+        ("deadlines_passed", np.int64),
+        ("late", np.int64),
+        ("overdue", np.float64),
+        ("completion_cost", np.float64),
+        ("late_s", np.float64),
+        # the sender
+        ("interval_s", np.float64),  # average time between arrivals
+        ("last_s", np.float64),
+        ("baseline_bytes", np.float64),
+        ("baselines", np.int64),
+        ("used", np.int64),  # uses of baselines so far
+    ]
+)
+"""A lane as a whole."""
+
+TRANSFER: Final = np.dtype(
+    [
+        ("path", np.int64),
+        ("came_s", np.float64),
+        ("inside", np.bool_),  # has come and is not recorded
+        ("late", np.bool_),
+        ("codec", np.int64),
+        ("start_s", np.float64),
+        ("end_s", np.float64),
+        ("open_at", np.float64),  # when its connections are open; inf when none are being opened
+        ("open_seq", np.int64),
+        ("later_bytes", np.float64),  # raw bytes of the part after the one that moves
+        ("cpu_s", np.float64),
+        # how it is encoded, sent and decoded: `sim.transfers.Stage`
+        ("ratio", np.float64),
+        ("encode", np.float64),
+        ("decode", np.float64),
+        ("cores_max", np.float64),
+        ("streams", np.float64),
+        ("cpu_per_byte", np.float64),
+        ("setup_cpu_s", np.float64),
+        ("is_delta", np.bool_),
+        ("is_baseline", np.bool_),
+        # the part that moves: `sim.network.Flow`
+        ("part_bytes", np.float64),
+        ("flow_ratio", np.float64),
+        ("loss_gain", np.float64),
+        # as metered last
+        ("metered_s", np.float64),
+        ("metered_bytes", np.float64),
+        ("metered_cpu_s", np.float64),
+    ]
+)
+"""A transfer of a lane."""
+
+DATASET: Final = np.dtype(
+    [
+        ("kept", np.bool_),  # is there a baseline?
+        ("taken_s", np.float64),
+        ("size_bytes", np.float64),
+        ("deltas", np.int64),
+        ("used", np.int64),  # stamp of its last use
+        ("seen", np.int64),
+        ("last_s", np.float64),
+        ("interval_s", np.float64),
+        ("delta_ratio", np.float64),  # NaN before the first
+    ]
+)
+"""What the sender of a lane keeps of a dataset."""
+
+AVERAGE: Final = np.dtype(
+    [
+        ("single_rate", np.float64),
+        ("amst_rate", np.float64),
+        ("goodput_share", np.float64),
+        ("free", np.float64),  # slots; inf without a limit
+    ]
+)
+"""What the sender of a lane knows of a path by its own transfers."""
+
+
+class Lanes(NamedTuple):
+    """All arrays of a batch: ``E`` episodes on the shelf, ``K`` lanes; other sizes are the largest needed."""
+
+    sites: Rows  # SITE, (E,)
+    paths: Rows  # PATH, (E, paths)
+    requests: Rows  # REQUEST, (E, requests)
+    plain: Rows  # PLAIN, (E, requests, codecs)
+    by_deadline: Ints  # requests by deadline, (E, requests)
+    times: Floats  # conditions, (E, pieces); see `sim.episode.Conditions`
+    links: Floats  # (E, pieces, paths, 4)
+    cores: Floats  # (E, pieces)
+    limits: Floats  # window, queue and congestion control, (E, paths, 3)
+    probes: Floats  # (E, rows, paths, 4)
+    losses: Floats  # of baselines: when, and of which dataset, (E, losses, 2)
+    codecs: Rows  # CODEC, (codecs,)
+    fresh: Rows  # LANE, (1,): a lane before anything has happened
+    lanes: Rows  # LANE, (K,)
+    flows: Rows  # FLOW, (K, slots)
+    carried: Ints  # requests in flight, in the order of their flows, (K, slots)
+    moving: Ints  # requests that were answered, oldest answer first, (K, slots)
+    open: Ints  # requests whose codec questions are open, oldest first, (K, slots)
+    waiting: Ints  # requests, oldest first, (K, requests)
+    recorded: Ints  # requests in the order in which they ended, (K, requests)
+    transfers: Rows  # TRANSFER, (K, requests)
+    datasets: Rows  # DATASET, (K, datasets)
+    kinds: Floats  # average ratio of zstd and of deltas, (K, payload classes, 2)
+    averages: Rows  # AVERAGE, (K, paths)
+    offers: Floats  # scratch of `sim.fluid`, (K, paths, 4)
+    order: Ints  # scratch: places of those in flight by request, (K, slots)
+    wanted: Floats  # scratch: weights on the wire and on the cores, and streams, (K, slots, 3)
+
+
+def empty_lanes(
+    episodes: int,
+    lanes: int,
+    *,
+    requests: int,
+    paths: int,
+    codecs: int,
+    pieces: int,
+    probes: int,
+    losses: int,
+    slots: int,
+    datasets: int,
+    kinds: int,
+) -> Lanes:
+    """Room for so many of each; all zeros."""
+    return Lanes(
+        sites=np.zeros(episodes, SITE),
+        paths=np.zeros((episodes, paths), PATH),
+        requests=np.zeros((episodes, requests), REQUEST),
+        plain=np.zeros((episodes, requests, codecs), PLAIN),
+        by_deadline=np.zeros((episodes, requests), np.int64),
+        times=np.zeros((episodes, pieces)),
+        links=np.zeros((episodes, pieces, paths, 4)),
+        cores=np.zeros((episodes, pieces)),
+        limits=np.zeros((episodes, paths, 3)),
+        probes=np.zeros((episodes, probes, paths, 4)),
+        losses=np.zeros((episodes, losses, 2)),
+        codecs=np.zeros(codecs, CODEC),
+        fresh=_fresh_lane(),
+        lanes=np.zeros(lanes, LANE),
+        flows=np.zeros((lanes, slots), FLOW),
+        carried=np.zeros((lanes, slots), np.int64),
+        moving=np.zeros((lanes, slots), np.int64),
+        open=np.zeros((lanes, slots), np.int64),
+        waiting=np.zeros((lanes, requests), np.int64),
+        recorded=np.zeros((lanes, requests), np.int64),
+        transfers=np.zeros((lanes, requests), TRANSFER),
+        datasets=np.zeros((lanes, datasets), DATASET),
+        kinds=np.zeros((lanes, kinds, 2)),
+        averages=np.zeros((lanes, paths), AVERAGE),
+        offers=np.zeros((lanes, paths, OFFERS)),
+        order=np.zeros((lanes, slots), np.int64),
+        wanted=np.zeros((lanes, slots, 3)),
+    )
+
+
+def _fresh_lane() -> Rows:
+    fresh = np.zeros(1, LANE)
+    for never in ("arrival_at", "open_at", "tick_at", "over_at", "interval_s"):
+        fresh[never] = np.inf
+    fresh["due_s"], fresh["shared"] = -np.inf, -1
+    return fresh

@@ -1,0 +1,139 @@
+"""Transfers in flight on a lane: they move from event to event, not ahead and back as in `sim.network`."""
+
+import numpy as np
+
+from sim.batch.layout import Lanes
+from sim.fluid import advance
+from sim.jit import njit
+
+
+@njit
+def piece_now(w: Lanes, k: int) -> int:
+    """Row of the conditions that hold now."""
+    lane = w.lanes[k]
+    pieces = w.sites[lane["episode"]]["pieces"]
+    return int(np.searchsorted(w.times[lane["episode"], :pieces], lane["now"], side="right")) - 1
+
+
+@njit
+def carry(w: Lanes, k: int, request: int) -> None:
+    """Put the part of a transfer that moves now on its path."""
+    lane, transfer = w.lanes[k], w.transfers[k, request]
+    count = lane["carried"]
+    flow = w.flows[k, count]
+    flow["path"], flow["remaining"], flow["ratio"] = (
+        transfer["path"],
+        transfer["part_bytes"],
+        transfer["flow_ratio"],
+    )
+    flow["streams"] = flow["weight"] = transfer["streams"]
+    flow["loss_gain"], flow["encode"] = transfer["loss_gain"], transfer["encode"]
+    flow["cores_max"], flow["core_weight"] = transfer["cores_max"], 1.0
+    flow["decode"], flow["cpu_per_byte"] = transfer["decode"], transfer["cpu_per_byte"]
+    flow["rate"], flow["cpu_s"] = 0.0, 0.0
+    w.carried[k, count] = request
+    lane["carried"] = count + 1
+    changed(w, k)
+
+
+@njit
+def changed(w: Lanes, k: int) -> None:
+    """Those in flight are others, or have been given other values: their rates hold no more."""
+    lane = w.lanes[k]
+    lane["shared"] = -1
+    lane["end_seq"] = lane["seq"]
+    lane["seq"] += 1
+
+
+@njit
+def ends_now(w: Lanes, k: int) -> int:
+    """The first of those in flight that has nothing left to move, or -1."""
+    for place in range(w.lanes[k]["carried"]):
+        if w.flows[k, place]["remaining"] <= 0.0:
+            return place
+    return -1
+
+
+@njit
+def move(w: Lanes, k: int, until: float) -> int:
+    """Let time pass until then, or until the first of those in flight ends.
+
+    Returns:
+        Its place, or -1.
+
+    Raises:
+        RuntimeError: If nothing ever happens again.
+    """
+    lane = w.lanes[k]
+    e = lane["episode"]
+    pieces, paths = w.sites[e]["pieces"], w.sites[e]["paths"]
+    lane["now"], ended, lane["shared"] = advance(
+        w.flows[k],
+        lane["carried"],
+        w.times[e, :pieces],
+        w.links[e, :pieces, :paths],
+        w.limits[e, :paths],
+        w.cores[e, :pieces],
+        w.offers[k, :paths],
+        lane["now"],
+        until,
+        lane["shared"],
+    )
+    if ended < 0:
+        if until == np.inf:
+            raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
+        lane["now"] = until
+    return ended
+
+
+@njit
+def take_out(w: Lanes, k: int, place: int) -> tuple[int, float]:
+    """Take one out; the last takes its place.
+
+    Returns:
+        Its request, and the core-seconds that its part has used.
+    """
+    lane, request, cpu_s = w.lanes[k], w.carried[k, place], w.flows[k, place]["cpu_s"]
+    last = lane["carried"] - 1
+    w.flows[k, place] = w.flows[k, last]
+    w.carried[k, place] = w.carried[k, last]
+    lane["carried"] = last
+    lane["spent_cpu_s"] += cpu_s
+    changed(w, k)
+    return request, cpu_s
+
+
+@njit
+def count_now(w: Lanes, k: int, path: int) -> None:
+    """Count those in flight, those of a path and all: see `sim.network.Tally`."""
+    lane = w.lanes[k]
+    running, streams, wire_bytes, core_s, busy = 0, 0.0, 0.0, 0.0, 0.0
+    for place in range(lane["carried"]):
+        flow = w.flows[k, place]
+        if flow["path"] == path:
+            running += 1
+            streams += flow["streams"]
+            wire_bytes += flow["remaining"] / flow["ratio"]
+        core_s += flow["remaining"] / flow["encode"]
+        busy += flow["rate"] / flow["encode"]
+    lane["running"], lane["streams"], lane["wire_bytes"] = running, streams, wire_bytes
+    lane["core_s"], lane["cores_busy"] = core_s, busy
+
+
+@njit
+def streams_on(w: Lanes, k: int, path: int) -> float:
+    """Connections of those in flight on a path."""
+    streams = 0.0
+    for place in range(w.lanes[k]["carried"]):
+        if w.flows[k, place]["path"] == path:
+            streams += w.flows[k, place]["streams"]
+    return streams
+
+
+@njit
+def cpu_s(w: Lanes, k: int) -> float:
+    """Core-seconds used since the start, both ends, set-up apart."""
+    flying = 0.0
+    for place in range(w.lanes[k]["carried"]):
+        flying += w.flows[k, place]["cpu_s"]
+    return w.lanes[k]["spent_cpu_s"] + flying
