@@ -42,8 +42,9 @@ _USABLE, _CROSS_WEIGHT, _WINDOW_RATE, _LOSS_RATE = range(OFFERS)
 
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100
-_NOTHING = 1e-6
-"""Bytes that are rounding: without this, one that ends as an outage begins would wait for its end."""
+_ROUNDING = 1e-15
+"""Share of the clock that is rounding: without this, one that ends as an outage begins would wait for its end,
+and of two that end together one would end later."""
 
 
 @njit
@@ -223,7 +224,7 @@ def advance(
         elapsed = end - now
         for i in range(count):
             moved = flows[i]["rate"] * elapsed
-            if i == ended or flows[i]["remaining"] - moved <= _NOTHING:
+            if i == ended or flows[i]["remaining"] - moved <= flows[i]["rate"] * end * _ROUNDING:
                 moved = flows[i]["remaining"]
             flows[i]["remaining"] -= moved
             flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]

@@ -62,7 +62,7 @@ def next_question(w: Lanes, k: int, dispatch_open: bool, share_open: bool, contr
         ended = ends_now(w, k)
         if ended >= 0:
             if at > lane["now"] or lane["end_seq"] < seq:
-                at, what = lane["now"], _END
+                ended, what = move(w, k, lane["now"]), _END
         elif at > lane["now"]:
             if lane["open"] > 0 or lane["called"]:
                 lane["asked"] = _standing(w, k, dispatch_open, share_open)
