@@ -50,6 +50,10 @@ class Tally(NamedTuple):
     cpu_s: float
 
 
+def _no_one(parcel: object, cpu_s: float) -> None:
+    """To whom a closed network delivers."""
+
+
 class Network(Generic[Parcel]):
     """Fluid paths and encoder cores shared by the transfers in flight.
 
@@ -124,7 +128,7 @@ class Network(Generic[Parcel]):
         known = self._tallies.get(path)
         if known is None:
             counts = tally(self._flows, len(self._carried), path, *self._world, self._time, now)
-            known = self._tallies[path] = Tally(*counts)
+            known = self._tallies[path] = Tally._make(counts)
             self._time = now
         return known
 
@@ -132,18 +136,23 @@ class Network(Generic[Parcel]):
         """Core-seconds used since the start, both ends."""
         return self._spent_cpu_s + self.tally(0).cpu_s
 
+    def close(self) -> None:
+        """Forget the one to whom transfers are delivered; there will be none any more."""
+        self._deliver = _no_one
+
     def _wake(self, end_s: float, ended: int) -> None:
         """Be woken when the first ends if nothing changes; what we were to be woken for before is void."""
         if ended < 0:
             raise RuntimeError("a transfer can never end: a path or the cores stay at zero for ever")
         self._tallies.clear()
+        if self._next_end is not None:
+            self._next_end.callbacks.clear()  # SimPy cannot take back an event: it passes, and calls no one
         self._end_s, self._ended = end_s, ended
         self._next_end = simpy.Timeout(self._clock, max(0.0, end_s - self._clock.now))
         self._next_end.callbacks.append(self._end)
 
-    def _end(self, wake: simpy.Event) -> None:
-        if wake is not self._next_end:
-            return  # something changed since; a later wake has taken its place
+    def _end(self, _: simpy.Event) -> None:
+        self._next_end = None
         self._flows, self._ahead = self._ahead, self._flows
         now, ended, count = max(self._end_s, self._clock.now), self._ended, len(self._carried)
         self._time = now

@@ -1,6 +1,7 @@
-"""An episode as plain lists: the clock meets one entry at a time, and lists hold Python's numbers."""
+"""An episode entry by entry, as Python's numbers: lists where all are met, views where most never are."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from math import isnan
 
 from sim.episode import Episode
@@ -15,16 +16,16 @@ class Rows:
     """
 
     def __init__(self, episode: Episode) -> None:
-        self.arrival_s: list[float] = episode.requests.arrival_s.tolist()
-        self.dataset: list[int] = episode.requests.dataset.tolist()
-        self.size_bytes: list[float] = episode.requests.size_bytes.tolist()
-        self.priority: list[float] = episode.requests.priority.tolist()
-        self.deadline_s: list[float] = episode.deadline_s.tolist()
+        self.arrival_s: Sequence[float] = episode.requests.arrival_s.data
+        self.dataset: Sequence[int] = episode.requests.dataset.data
+        self.size_bytes: Sequence[float] = episode.requests.size_bytes.data
+        self.priority: Sequence[float] = episode.requests.priority.data
+        self.deadline_s: Sequence[float] = episode.deadline_s.data
         self.path: list[int] = episode.path.tolist()
-        self.kind: list[int] = episode.payloads.kind.tolist()
-        self.entropy: list[float] = episode.payloads.entropy.tolist()
-        self.sample_ratio: list[float] = episode.payloads.sample_ratio.tolist()
-        self.repetition: list[float] = episode.payloads.repetition.tolist()
+        self.kind: Sequence[int] = episode.payloads.kind.data
+        self.entropy: Sequence[float] = episode.payloads.entropy.data
+        self.sample_ratio: Sequence[float] = episode.payloads.sample_ratio.data
+        self.repetition: Sequence[float] = episode.payloads.repetition.data
         self.times: list[float] = episode.conditions.times.tolist()
         self.limits: list[tuple[float, float, int]] = [
             (window, queue, int(control)) for window, queue, control in episode.path_limits.tolist()
@@ -32,11 +33,11 @@ class Rows:
         self.nominal: list[float] = episode.nominal.tolist()
         self.link_types = [LINK_TYPES.index(spec.link_type) for spec in episode.scenario.paths]
         self._start_hour = episode.start_hour
-        self._cores: list[float] = episode.conditions.cores.tolist()
-        self._probes = episode.probes.values  # rows are made lists when they are read: most never are
-        self._last_probe = len(self._probes) - 1
+        self._cores: Sequence[float] = episode.conditions.cores.data
+        self._probes = episode.probes.values.ravel().data
+        self._last_probe = len(episode.probes.values) - 1
         self._probe_period_s = episode.probes.period_s
-        self._break_share: list[float] = episode.faults.break_share.tolist()
+        self._break_share: Sequence[float] = episode.faults.break_share.data
         self._losses = list(
             zip(
                 episode.faults.baseline_loss_s.tolist(),
@@ -50,17 +51,19 @@ class Rows:
         size_bytes, share = self.size_bytes[request], self._break_share[request]
         return (size_bytes, 0.0) if isnan(share) else (size_bytes * share, size_bytes * (1 - share))
 
-    def probe(self, path: int, now_s: float) -> list[float]:
+    def probe(self, path: int, now_s: float) -> memoryview:
         """Last measurement of a path: RTT, jitter, available bandwidth, loss."""
-        row: list[float] = self._probes[self._probe_row(now_s), path].tolist()
-        return row
+        start = self._probe_start(path, now_s)
+        return self._probes[start : start + 4]
 
     def bandwidth(self, path: int, now_s: float) -> float:
         """Available bandwidth alone, of the same measurement."""
-        return float(self._probes[self._probe_row(now_s), path, 2])
+        bandwidth: float = self._probes[self._probe_start(path, now_s) + 2]
+        return bandwidth
 
-    def _probe_row(self, now_s: float) -> int:
-        return min(int(now_s / self._probe_period_s), self._last_probe)
+    def _probe_start(self, path: int, now_s: float) -> int:
+        row = min(int(now_s / self._probe_period_s), self._last_probe)
+        return 4 * (row * len(self.nominal) + path)
 
     def hour(self, now_s: float) -> float:
         """Local hour of day, [0, 24)."""

@@ -76,31 +76,33 @@ class Stages:
         content = episode.content
         dataset = episode.requests.dataset
         self._codecs = tuple(codecs)
-        self._plain = plain_rates(payloads, codecs)
+        self._plain = [[row.data for row in table] for table in plain_rates(payloads, codecs)]
         self._is_xor = [codec.family == "hde_xor" for codec in codecs]
-        self._ratio3: list[float] = payloads.ratio3.tolist()
-        self._novelty: list[float] = payloads.novelty.tolist()
-        self._working_set: list[float] = content.working_set[dataset].tolist()
-        self._tau_s: list[float] = content.tau_s[dataset].tolist()
-        self._shifted: list[float] = content.shifted[dataset].tolist()
-        self._encode_noise: list[float] = payloads.encode_noise.tolist()
-        self._decode_noise: list[float] = payloads.decode_noise.tolist()
-        self._changed_noise: list[float] = episode.changed_noise.tolist()
+        self._ratio3: Sequence[float] = payloads.ratio3.data
+        self._novelty: Sequence[float] = payloads.novelty.data
+        self._working_set: Sequence[float] = content.working_set[dataset].data
+        self._tau_s: Sequence[float] = content.tau_s[dataset].data
+        self._shifted: Sequence[float] = content.shifted[dataset].data
+        self._encode_noise: Sequence[float] = payloads.encode_noise.data
+        self._decode_noise: Sequence[float] = payloads.decode_noise.data
+        self._changed_noise: Sequence[float] = episode.changed_noise.data
 
     def plain(self, request: int, codec: int) -> Stage:
         """Stage of a transfer without a baseline; for HDE it leaves one."""
         ratio, encode, decode, cpu_per_byte = self._plain
         parallel = float(self._codecs[codec].streams)
-        return Stage(
-            ratio[codec][request],
-            encode[codec][request],
-            decode[codec][request],
-            parallel,
-            parallel,
-            cpu_per_byte[codec][request],
-            2 * STREAM_CPU_S * parallel,
-            False,
-            self._codecs[codec].keeps_baseline,
+        return Stage._make(
+            (
+                ratio[codec][request],
+                encode[codec][request],
+                decode[codec][request],
+                parallel,
+                parallel,
+                cpu_per_byte[codec][request],
+                2 * STREAM_CPU_S * parallel,
+                False,
+                self._codecs[codec].keeps_baseline,
+            )
         )
 
     def delta(self, request: int, codec: int, age_s: float) -> Stage:
@@ -136,8 +138,8 @@ class Stages:
         return dirty_share(age_s, self._working_set[request], self._tau_s[request])
 
 
-def plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[list[list[float]], ...]:
-    """Ratio, encode, decode and cpu_per_byte without a baseline, each ``[codec][transfer]``.
+def plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Ratio, encode, decode and cpu_per_byte without a baseline, each of shape (codecs, transfers).
 
     Stages are made of them on demand.
     """
@@ -148,8 +150,7 @@ def plain_rates(payloads: Payloads, codecs: Sequence[Codec]) -> tuple[list[list[
     stack = STACK_CPU_S_PER_BYTE / ratio
     encode_s = 1.0 / (encode * payloads.encode_noise) + stack
     decode_s = 1.0 / (decode * payloads.decode_noise) + stack
-    tables = (ratio, 1.0 / encode_s, streams / decode_s, encode_s + decode_s)
-    return tuple(table.tolist() for table in tables)
+    return ratio, 1.0 / encode_s, streams / decode_s, encode_s + decode_s
 
 
 def _coder_rates(payloads: Payloads, method: str) -> tuple[Floats, Floats]:

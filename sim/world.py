@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 import simpy
 
 from sim.backlog import Backlog
+from sim.clock import Clock
 from sim.codecs import Codec
 from sim.decisions import (
     BY_DEFAULT,
@@ -87,7 +88,7 @@ class World:
         scenario = episode.scenario
         self.episode = episode
         self.codecs = tuple(codecs)
-        self.clock = simpy.Environment(0.0)
+        self.clock = Clock()
         self.network: Network[Transfer] = Network(
             self._sent, self.clock, *episode.conditions[:2], episode.path_limits, episode.conditions.cores
         )
@@ -97,9 +98,11 @@ class World:
         self.moving: dict[int, tuple[float, Codec]] = {}  # since when, and with what
         self._count = len(episode)
         self._rows = Rows(episode)
+        self._limits = list(episode.path_limits)
         self._sender = Sender(episode, self._rows, self.stages, self.network)
         self._backlog = Backlog(scenario, self._rows)
         self._rules = rules
+        self._in_turn = rules.dispatch is first_come
         self._open: deque[int] = deque()  # dispatched, their codec questions not yet answered
         self._called = False  # may a dispatch or share question be due?
         self._wait = 0  # number of the wait that someone chose; odd while it lasts
@@ -201,7 +204,7 @@ class World:
         """Run until any question stands."""
         clock, step, open_, records = self.clock, self.clock.step, self._open, self.records
         while len(records) < self._count:
-            if (open_ or self._called) and clock.peek() > clock.now:
+            if (open_ or self._called) and clock.moment_is_over:
                 if self._called and (dispatch := self._dispatch_question()) is not None:
                     return dispatch
                 if open_:
@@ -211,7 +214,17 @@ class World:
                 self._called = False
             else:
                 step()
+        self._let_go()
         return None
+
+    def _let_go(self) -> None:
+        """All have moved: let nothing point back at this world, so that it is freed when its user drops it.
+
+        Circles would keep it until the garbage collector comes, and with it memory for the next one.
+        """
+        self.clock.stop()
+        self.network.close()
+        self._sharing = None
 
     def _rule(self, question: Question) -> Any:
         if type(question) is CodecQuestion:
@@ -232,7 +245,7 @@ class World:
 
     def _fill_slots(self) -> None:
         """A transfer has come or ended: let others go, or have it asked at the end of this moment."""
-        if self._rules.dispatch is first_come:
+        if self._in_turn:
             while (request := self._backlog.take_first()) is not None:
                 self._open.append(request)
         else:
@@ -295,18 +308,20 @@ class World:
         opening_s, gain, overhead, _ = self._opening(stage, path, size_bytes, others)
         self._setup_cpu_s += stage.setup_cpu_s
         first_bytes, later_bytes = rows.parts(request)
-        flow = Flow(
-            path,
-            first_bytes,
-            stage.ratio / overhead,
-            stage.streams,
-            stage.streams,
-            gain,
-            stage.encode,
-            stage.cores_max,
-            1.0,
-            stage.decode,
-            stage.cpu_per_byte,
+        flow = Flow._make(
+            (
+                path,
+                first_bytes,
+                stage.ratio / overhead,
+                stage.streams,
+                stage.streams,
+                gain,
+                stage.encode,
+                stage.cores_max,
+                1.0,
+                stage.decode,
+                stage.cpu_per_byte,
+            )
         )
         transfer = Transfer(request, number, codec, stage, now, flow, later_bytes, stage.setup_cpu_s)
         self.clock.timeout(opening_s + lost_s).callbacks.append(partial(self._send, transfer))
@@ -354,30 +369,32 @@ class World:
     ) -> tuple[float, float, float, float]:
         """What `sim.paths.opening` says of a transfer that starts now."""
         link = self.episode.conditions.links[self._rows.piece(self.clock.now), path]
-        return opening(size_bytes / stage.ratio, stage.streams, others, link, self.episode.path_limits[path])
+        return opening(size_bytes / stage.ratio, stage.streams, others, link, self._limits[path])
 
     def _complete(self, transfer: Transfer) -> None:
         request, stage, start_s = transfer.request, transfer.stage, transfer.start_s
         now = self.clock.now
         rows = self._rows
         dataset, path, kind = rows.dataset[request], rows.path[request], rows.kind[request]
-        record = TransferRecord(
-            request,
-            dataset,
-            CLASS_NAMES[kind],
-            path,
-            transfer.codec.name,
-            stage.is_delta,
-            stage.is_baseline,
-            rows.arrival_s[request],
-            start_s,
-            now,
-            rows.deadline_s[request],
-            rows.priority[request],
-            rows.size_bytes[request],
-            rows.size_bytes[request] / stage.ratio,
-            int(stage.streams),
-            transfer.cpu_s,
+        record = TransferRecord._make(
+            (
+                request,
+                dataset,
+                CLASS_NAMES[kind],
+                path,
+                transfer.codec.name,
+                stage.is_delta,
+                stage.is_baseline,
+                rows.arrival_s[request],
+                start_s,
+                now,
+                rows.deadline_s[request],
+                rows.priority[request],
+                rows.size_bytes[request],
+                rows.size_bytes[request] / stage.ratio,
+                int(stage.streams),
+                transfer.cpu_s,
+            )
         )
         self.records.append(record)
         del self.moving[request]

@@ -1,5 +1,7 @@
 """The running world: alone it is the formula, together it conserves bytes, work and cost."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -222,3 +224,17 @@ def test_events_do_not_grow_with_how_bad_a_policy_is(name: str) -> None:
         world.clock.step = counted  # type: ignore[method-assign]
         world.run(lambda _, c=codec: c)  # type: ignore[misc]
         assert steps <= 8 * len(episode) + 2
+
+
+def test_a_world_that_has_moved_all_is_freed_without_the_garbage_collector() -> None:
+    episode = draw_episode(SCENARIOS["wan"].with_(requests=8), 3)
+    world: World | None = World(episode, CODECS)
+    world.run(lambda _: 1)
+    assert world.finished and world.next_question() is None  # it may still be asked
+    held = weakref.ref(world)
+    gc.disable()
+    try:
+        world = None
+        assert held() is None
+    finally:
+        gc.enable()
