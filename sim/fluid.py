@@ -204,7 +204,7 @@ def advance(
         The time reached, the row of the flow that ended there (the first of several) or -1, and the row of
         the conditions for which the rates are set now.
     """
-    piece = np.searchsorted(times, now, side="right") - 1
+    piece = int(np.searchsorted(times, now, side="right")) - 1
     while True:
         if piece != shared:
             share(flows, count, conditions[piece], paths, cores[piece], offers)

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -79,7 +79,7 @@ def njit_making_arrays(kernel: Kernel) -> Kernel:
 
 
 def _compile(kernel: Kernel, counts_references: bool) -> Kernel:
-    options = {"fastmath": False, "_nrt": counts_references}
+    options: dict[str, Any] = {"fastmath": False, "_nrt": counts_references}
     folder = _cache_folder(kernel.__module__.partition(".")[0])
     if folder is not None:
         numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]

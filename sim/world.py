@@ -329,8 +329,8 @@ class World:
     def _send(self, transfer: Transfer, _: simpy.Event) -> None:
         """Its connections are open: put the transfer, or what is left of it, on its path."""
         self.network.carry(transfer.flow, transfer)
+        transfer.meter(self.clock.now, transfer.flow.size_bytes, 0.0)
         if self._sharing is not None:
-            transfer.meter(self.clock.now, transfer.flow.size_bytes, 0.0)
             self._sharing.schedule()
 
     def _sent(self, transfer: Transfer, cpu_s: float) -> None:

@@ -237,8 +237,8 @@ def _send(w: Lanes, k: int, share_open: bool, control_s: float) -> None:
             lane["open_at"], lane["open_seq"] = other["open_at"], other["open_seq"]
             lane["opening"] = w.moving[k, place]
     carry(w, k, request)
+    meter(w, k, request, w.transfers[k, request]["part_bytes"], 0.0)
     if share_open:
-        meter(w, k, request, w.transfers[k, request]["part_bytes"], 0.0)
         schedule_tick(w, k, control_s)
 
 

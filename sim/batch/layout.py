@@ -4,15 +4,16 @@ A lane is a row of every array of `Lanes`; to fork one is to copy its rows. What
 episodes, the codecs) is never written while they run.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.decisions import CodecQuestion
 from sim.fluid import FLOW, OFFERS
 
 Rows = NDArray[np.void]
+Row = Any
+"""One of `Rows`, read and written by name; a record to Numba, `numpy.void` to Python."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -21,9 +22,6 @@ NO_QUESTION, ASK_CODEC, ASK_DISPATCH, ASK_SHARE = range(4)
 
 OPEN: Final = -1
 """In place of the codec that a rule always takes: the question is left open."""
-
-CODEC_ROW: Final = np.dtype([(name, np.float64) for name in CodecQuestion._fields])
-"""A `CodecQuestion` as a row of numbers."""
 
 SITE: Final = np.dtype(
     [

@@ -62,6 +62,14 @@ def put_baseline(w: Lanes, k: int, dataset: int, taken_s: float, size_bytes: flo
 
 
 @njit
+def memory_pressure(w: Lanes, k: int) -> float:
+    """Share of the memory for baselines in use, in [0, 1]."""
+    lane = w.lanes[k]
+    memory = w.sites[lane["episode"]]["baseline_memory"]
+    return lane["baseline_bytes"] / memory if memory > 0.0 else 1.0
+
+
+@njit
 def receiver_lost(w: Lanes, k: int, dataset: int, since_s: float) -> bool:
     """Whether the receiver lost its baseline of a dataset between then and now."""
     lane = w.lanes[k]

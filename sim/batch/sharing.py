@@ -20,7 +20,7 @@ def schedule_tick(w: Lanes, k: int, control_s: float) -> None:
     if lane["tick_at"] < np.inf:
         return
     now = lane["now"]
-    lane["interval"] = max(lane["interval"] + 1, int(floor(now / control_s)) + 1)
+    lane["interval"] = max(lane["interval"] + 1, floor(now / control_s) + 1)
     lane["tick_at"] = now + max(0.0, lane["interval"] * control_s - now)
     lane["tick_seq"] = lane["seq"]
     lane["seq"] += 1

@@ -1,6 +1,6 @@
 """How a payload would be encoded now, on a lane, as `sim.transfers` has it."""
 
-from sim.batch.layout import Lanes, Rows
+from sim.batch.layout import Lanes, Row
 from sim.batch.network import piece_now
 from sim.batch.sender import receiver_lost, usable_baseline
 from sim.codecs import (
@@ -28,7 +28,7 @@ _xor_decode_rate = njit(xor_decode_rate)
 
 
 @njit
-def estimated_change(row: Rows, age_s: float) -> float:
+def estimated_change(row: Row, age_s: float) -> float:
     """Share of blocks of a request changed since its baseline, as a sender estimates it from a sample."""
     changed = _dirty_share(age_s, row["working_set"], row["tau_s"])
     return min(1.0, max(SMALLEST_CHANGE, changed * row["changed_noise"]))
@@ -65,7 +65,7 @@ def stage(w: Lanes, k: int, request: int, number: int) -> float:
 
 
 @njit
-def _delta(row: Rows, transfer: Rows, is_xor: bool, age_s: float) -> None:
+def _delta(row: Row, transfer: Row, is_xor: bool, age_s: float) -> None:
     """Write the stage of an HDE transfer against a baseline of that age."""
     changed = _dirty_share(age_s, row["working_set"], row["tau_s"])
     if is_xor:

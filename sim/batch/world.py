@@ -1,0 +1,231 @@
+"""Many episodes at once: the world of `sim.world`, compiled, each lane with an episode of its own."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.batch import events, ledger, questions
+from sim.batch.layout import ASK_CODEC, ASK_DISPATCH, ASK_SHARE, NO_QUESTION, Floats, Lanes, empty_lanes
+from sim.batch.packing import codec_rows, needed, pack
+from sim.batch.sharing import apply_shares
+from sim.codecs import Codec
+from sim.decisions import Answer, Dispatch, Question, Shares
+from sim.episode import Episode
+from sim.jit import njit
+from sim.payloads import CLASS_NAMES
+from sim.question_rows import (
+    QuestionRows,
+    codec_question_of,
+    dispatch_question_of,
+    empty_rows,
+    share_question_of,
+)
+from sim.telemetry import TransferRecord
+
+SHELF: Final = (
+    "sites",
+    "paths",
+    "requests",
+    "plain",
+    "by_deadline",
+    "times",
+    "links",
+    "cores",
+    "limits",
+    "probes",
+    "losses",
+)
+"""Arrays of `Lanes` that hold episodes; ``codecs`` and ``fresh`` hold for all, the others belong to lanes."""
+
+
+class OpenTo(NamedTuple):
+    """Which questions lanes put; those that are closed answer themselves as in `sim.decisions.Rules`.
+
+    Attributes:
+        codec: The codec of every transfer, or `sim.batch.layout.OPEN`.
+        dispatch: Whether it is asked who goes next; else first come, first served.
+        share: Whether it is asked who gets how much; else all streams weigh the same.
+        control_s: Seconds between two share questions.
+    """
+
+    codec: int
+    dispatch: bool
+    share: bool
+    control_s: float
+
+
+@njit
+def run_lane(w: Lanes, k: int, open_to: OpenTo) -> int:
+    """Run a lane until a question stands that no rule answers; returns which."""
+    asked = events.next_question(w, k, open_to.dispatch, open_to.share, open_to.control_s)
+    while asked == ASK_CODEC and open_to.codec >= 0:
+        events.answer_codec(w, k, open_to.codec)
+        asked = events.next_question(w, k, open_to.dispatch, open_to.share, open_to.control_s)
+    return asked
+
+
+@njit
+def put_question(w: Lanes, k: int, rows: QuestionRows) -> None:
+    """Write the question that stands on a lane."""
+    asked = w.lanes[k]["asked"]
+    if asked == ASK_CODEC:
+        questions.codec_question(w, k, rows.codec[k])
+    elif asked == ASK_DISPATCH:
+        questions.dispatch_question(w, k, rows)
+    elif asked == ASK_SHARE:
+        questions.share_question(w, k, rows)
+
+
+@njit
+def copy_lane(w: Lanes, source: int, target: int) -> None:
+    """Let a lane go on from where another stands."""
+    w.lanes[target] = w.lanes[source]
+    site = w.sites[w.lanes[source]["episode"]]
+    lane = w.lanes[source]
+    w.flows[target, : lane["carried"]] = w.flows[source, : lane["carried"]]
+    w.carried[target, : lane["carried"]] = w.carried[source, : lane["carried"]]
+    w.moving[target, : lane["moving"]] = w.moving[source, : lane["moving"]]
+    w.open[target, : lane["open"]] = w.open[source, : lane["open"]]
+    w.waiting[target, : lane["waiting"]] = w.waiting[source, : lane["waiting"]]
+    w.recorded[target, : lane["recorded"]] = w.recorded[source, : lane["recorded"]]
+    w.transfers[target, : site["requests"]] = w.transfers[source, : site["requests"]]
+    w.datasets[target] = w.datasets[source]
+    w.kinds[target] = w.kinds[source]
+    w.averages[target] = w.averages[source]
+
+
+class BatchWorld:
+    """Lanes that run episodes from a shelf, each as `sim.world.World` would, a thousand times as fast.
+
+    This is the door for programs that follow single lanes: questions come as those of `sim.decisions`.
+    Environments and planners call the kernels on ``arrays`` themselves.
+
+    Attributes:
+        arrays: All state; to fork a lane is to copy its rows.
+        rows: The questions that stand, as rows.
+
+    Args:
+        episodes: The shelf; lanes may share an episode.
+        lanes: How many.
+        codecs: The answers that a codec question can have.
+        open_to: Which questions are put.
+    """
+
+    def __init__(
+        self, episodes: Sequence[Episode], lanes: int, codecs: Sequence[Codec], open_to: OpenTo
+    ) -> None:
+        self.codecs = tuple(codecs)
+        self.episodes = list(episodes)
+        self.open_to = open_to
+        room = {name: max(needed(one)[name] for one in episodes) for name in needed(episodes[0])}
+        self.arrays = empty_lanes(
+            len(self.episodes), lanes, codecs=len(self.codecs), kinds=len(CLASS_NAMES), **room
+        )
+        self.arrays.codecs[:] = codec_rows(self.codecs)
+        self.rows = empty_rows(lanes, room["paths"], room["slots"], room["requests"])
+        self._room = room
+        for place, episode in enumerate(self.episodes):
+            pack(self.arrays, place, episode, self.codecs)
+
+    def shelve(self, place: int, episode: Episode) -> None:
+        """Put another episode on a place of the shelf; no lane may be running the old one.
+
+        Room is made for it when it is larger than all before.
+        """
+        need = needed(episode)
+        if any(need[name] > self._room[name] for name in need):
+            self._room = {name: max(need[name], self._room[name]) for name in need}
+            self._make_room()
+        self.episodes[place] = episode
+        pack(self.arrays, place, episode, self.codecs)
+
+    def start(self, lane: int, place: int, quantum_s: float = np.inf) -> None:
+        """Put a lane at the start of an episode.
+
+        Args:
+            lane: Which.
+            place: Of the episode on the shelf.
+            quantum_s: Longest wait, in seconds, until the dispatch question is put again.
+        """
+        events.start(self.arrays, lane, place, quantum_s)
+
+    def next_question(self, lane: int) -> Question | None:
+        """Run a lane until a question stands; None when all have moved."""
+        asked = run_lane(self.arrays, lane, self.open_to)
+        if asked == NO_QUESTION:
+            return None
+        put_question(self.arrays, lane, self.rows)
+        if asked == ASK_CODEC:
+            return codec_question_of(self.rows, lane)
+        return (dispatch_question_of if asked == ASK_DISPATCH else share_question_of)(self.rows, lane)
+
+    def answer(self, lane: int, answer: Answer) -> None:
+        """Answer the question that stands on a lane, as `sim.world.World.answer`; answers are not checked."""
+        asked = self.arrays.lanes[lane]["asked"]
+        if asked == ASK_CODEC:
+            events.answer_codec(self.arrays, lane, int(cast(int, answer)))
+        elif asked == ASK_DISPATCH:
+            position, path = cast(Dispatch, answer) or (-1, -1)
+            events.answer_dispatch(self.arrays, lane, position, path)
+        elif asked == ASK_SHARE:
+            shares = cast(Shares, answer)
+            streams = shares.streams if shares.streams is not None else np.zeros(len(shares.link))
+            columns: list[Floats] = [
+                np.asarray(one, np.float64) for one in (shares.link, shares.cpu, streams)
+            ]
+            apply_shares(self.arrays, lane, *columns)
+        else:
+            raise RuntimeError(f"no question stands on lane {lane}; call next_question() first")
+
+    def fork(self, source: int, target: int) -> None:
+        """Let a lane go on from where another stands: same episode, other answers."""
+        copy_lane(self.arrays, source, target)
+
+    def cost(self, lane: int) -> float:
+        """Cost that a lane has accrued until now, in seconds."""
+        return ledger.accrued(self.arrays, lane)
+
+    def now(self, lane: int) -> float:
+        """Seconds since the start of a lane's episode."""
+        return float(self.arrays.lanes[lane]["now"])
+
+    def records(self, lane: int) -> list[TransferRecord]:
+        """The transfers of a lane that have moved, in the order in which they ended."""
+        w, state = self.arrays, self.arrays.lanes[lane]
+        done = w.recorded[lane, : state["recorded"]]
+        rows = zip(done.tolist(), w.requests[state["episode"], done], w.transfers[lane, done], strict=True)
+        return [self._record(request, row, transfer) for request, row, transfer in rows]
+
+    def _record(self, request: int, row: np.void, transfer: np.void) -> TransferRecord:
+        return TransferRecord(
+            request,
+            int(row["dataset"]),
+            CLASS_NAMES[row["kind"]],
+            int(transfer["path"]),
+            self.codecs[transfer["codec"]].name,
+            bool(transfer["is_delta"]),
+            bool(transfer["is_baseline"]),
+            float(row["arrival_s"]),
+            float(transfer["start_s"]),
+            float(transfer["end_s"]),
+            float(row["deadline_s"]),
+            float(row["priority"]),
+            float(row["size_bytes"]),
+            float(row["size_bytes"] / transfer["ratio"]),
+            int(transfer["streams"]),
+            float(transfer["cpu_s"]),
+        )
+
+    def _make_room(self) -> None:
+        """Larger arrays, with what the old ones hold."""
+        old = self.arrays
+        self.arrays = empty_lanes(
+            len(self.episodes), len(old.lanes), codecs=len(self.codecs), kinds=len(CLASS_NAMES), **self._room
+        )
+        for mine, theirs in zip(self.arrays, old, strict=True):
+            into: NDArray[Any] = mine[tuple(slice(size) for size in theirs.shape)]
+            into[:] = theirs
+        rows = empty_rows(len(old.lanes), self._room["paths"], self._room["slots"], self._room["requests"])
+        self.rows = rows
