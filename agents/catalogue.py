@@ -101,6 +101,7 @@ _COMPOSITIONS: Final = {
     "contention_reserve_wsrpt": ("contention", "wspt_reserve", "wsrpt"),
     "contention_reserve_greedy": ("contention", "wspt_reserve", "greedy"),
     "hde_wspt_wsrpt": ("hde", "wspt", "wsrpt"),
+    "hde_reserve_wsrpt": ("hde", "wspt_reserve", "wsrpt"),
     "hde_reserve_greedy": ("hde", "wspt_reserve", "greedy"),
 }
 """Rules for codec, dispatch and shares that go together; each does well on some site."""
@@ -157,6 +158,16 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "srpt": _shares(share_rules.srpt, "shortest remaining time first"),
         "wsrpt": _shares(share_rules.wsrpt, "highest priority over remaining time first"),
         "wsrpt_soft": _shares(share_rules.wsrpt_soft, "the same, less strictly"),
+        "wsrpt_streams": Entry(
+            "static",
+            "wsrpt, over as many streams as the path has room for",
+            lambda env: ShareRule(env, share_rules.wsrpt, share_rules.room, "wsrpt_streams"),
+        ),
+        "cmu_streams": Entry(
+            "static",
+            "priority over work on each resource by itself, over as many streams as the path has room for",
+            lambda env: ShareRule(env, share_rules.cmu, share_rules.room, "cmu_streams"),
+        ),
         "greedy": _shares(
             share_rules.greedy, "the same order, each given the rate that it is expected to reach"
         ),

@@ -1,6 +1,7 @@
 """Rules that divide link and cores among running transfers, from what `dwcp/Allocation-v0` shows of them."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from agents.policy import Mask, Observation, Policy
 from envs.allocation import TILT, Allocation
 from envs.allocation_features import SITE_FEATURES, SLOT_FEATURES
 from envs.base import WorldEnv
+from sim.physics import PACKET
+from sim.units import MBIT, MS
 
 Floats = NDArray[np.float64]
 Tilts = NDArray[np.float32]
@@ -16,6 +19,8 @@ Slots = Mapping[str, Floats]
 """What is seen of each slot: by feature name, in the features' units, shape (N, slots)."""
 Weigh = Callable[[Slots], tuple[Floats, Floats]]
 """From the slots, the tilts of link and of cores, shape (N, slots); what lies beyond ±1 is cut off."""
+Count = Callable[[Slots, Slots], Floats]
+"""From site and slots, the TCP connections that multi-stream transfers are to have, shape (N, slots)."""
 
 _STRICT = 0.7
 """How far apart the tilts of neighbours in a strict order are: a factor of 33 in weight."""
@@ -23,25 +28,36 @@ _SOFT = 0.25
 """The same where strictness costs too much: a factor of 3.5; of 0.1 to 1 best on most sites."""
 _LEAST = 1e-9
 """In place of 0 under a logarithm or a fraction."""
+_PACKETS: Final = 6.0
+"""In flight for each stream: below 4 they wait for their timers (`sim.physics.self_induced_loss`), and probes
+are noisy. Of 4 to 12 best on training episodes of `internet` and `constrained`; elsewhere all did alike."""
 _PLACES = {feature.name: place for place, feature in enumerate(SLOT_FEATURES)}
 
 
 class ShareRule(Policy):
-    """A rule that weighs slots by their features; streams, where they may be chosen, stay as they are.
+    """A rule that weighs slots by their features.
 
     Args:
         env: Whose observations it is shown.
-        weigh: The rule; its name is the policy's.
+        weigh: The rule.
+        count: How many streams, where they may be chosen; without it they stay as they are.
+        name: Name of the policy; without it that of the rule.
     """
 
-    def __init__(self, env: WorldEnv, weigh: Weigh) -> None:
-        self.name = weigh.__name__
+    def __init__(
+        self, env: WorldEnv, weigh: Weigh, count: Count | None = None, name: str | None = None
+    ) -> None:
+        self.name = name or weigh.__name__
         self._env = allocation(env)
         self._weigh = weigh
+        self._count = count
 
     def act(self, observation: Observation, mask: Mask | None = None) -> Tilts:
         """Tilts in [-1, 1], float32, shape (size,) or (N, size)."""
         slots = seen_slots(observation, self._env)
+        if self._count is not None and self._env.streams:
+            count = self._count(seen_site(observation, self._env), slots)
+            slots["streams"] = np.where(slots["multi_stream"] > 0.5, count, slots["streams"])
         tilts = [*self._weigh(slots)]
         if self._env.streams:
             tilts.append(stream_tilt(slots["streams"], self._env.streams))
@@ -65,6 +81,12 @@ def seen_slots(observation: Observation, env: Allocation) -> dict[str, Floats]:
     values = env.features.unscaled(np.atleast_2d(observation))[:, len(SITE_FEATURES) :]
     table = values.reshape(len(values), env.slots, len(SLOT_FEATURES))
     return {name: table[:, :, place] for name, place in _PLACES.items()}
+
+
+def seen_site(observation: Observation, env: Allocation) -> dict[str, Floats]:
+    """What observations, shape (F,) or (N, F), say of the site: by feature, shape (N, 1)."""
+    values = env.features.unscaled(np.atleast_2d(observation))
+    return {feature.name: values[:, [place]] for place, feature in enumerate(SITE_FEATURES)}
 
 
 def stream_tilt(streams: Floats, choices: tuple[int, ...]) -> Floats:
@@ -156,6 +178,37 @@ def wsrpt(slots: Slots) -> tuple[Floats, Floats]:
 def wsrpt_soft(slots: Slots) -> tuple[Floats, Floats]:
     """In the order of the slots, but not to the last byte: estimates of who ends first may be wrong."""
     return in_order(_place(slots), slots, _SOFT)
+
+
+def cmu(slots: Slots) -> tuple[Floats, Floats]:
+    """Highest priority over remaining work first, on the wire by bytes to send, on the cores by encoding.
+
+    Who needs little of a resource is soon out of the way there, however long the other keeps it.
+
+    Source:
+        Cox and Smith: Queues. Methuen 1961 (the c-mu rule), for each resource by itself.
+    """
+    value = np.maximum(slots["priority"], _LEAST)
+    return in_order(slots["wire_s"] / value, slots)[0], in_order(slots["core_s"] / value, slots)[1]
+
+
+def room(site: Slots, slots: Slots) -> Floats:
+    """As many streams as path and queue have room for, divided evenly among those that may have several.
+
+    More take a greater part from the streams of others, until too few packets are in flight for each. The
+    queue is taken for one bandwidth-delay product, the others for so many as leave what the probe found, and
+    every path for the one with the longest backlog.
+
+    Source:
+        Morris: TCP Behavior with Many Flows. ICNP 1997.
+    """
+    free = 1.0 - np.minimum(site["cross_share"], 0.99)
+    capacity = site["bandwidth_mbps"] * MBIT / free
+    others = 1.0 / free - 1.0
+    packets = 2.0 * capacity * site["rtt_ms"] * MS / PACKET
+    several = ((slots["multi_stream"] > 0.5) & (slots["present"] > 0.5)).sum(axis=1, keepdims=True)
+    each = (packets / _PACKETS - others) / np.maximum(several, 1)
+    return np.broadcast_to(np.maximum(each, 1.0), slots["present"].shape)
 
 
 def _place(slots: Slots) -> Floats:

@@ -107,6 +107,14 @@ class Allocation(WorldEnv):
             tuple(tuple(range(slot, size, self.slots)) for slot in range(self.slots)),
         )
 
+    @property
+    def acting(self) -> tuple[int, ...]:
+        """Of each entry of the action, the entry of the observation that is above 0 where it counts."""
+        names = [feature.name for feature in SLOT_FEATURES]
+        places = [names.index("present")] * 2 + [names.index("multi_stream")] * bool(self.streams)
+        starts = [slot[0] for slot in self.shown.seen]
+        return tuple(start + place for place in places for start in starts)
+
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Weigh those that move and run to the end of the next interval in which something does."""
         ended_before = len(self._running().records)

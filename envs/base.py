@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 _AHEAD: Final = 4
 """Worlds made in one go after the first: in a row they take half the time that they take one by one."""
-_DRAWS: Final = 100
+DRAWS: Final = 100
 """Episodes drawn for one that asks a question, before the scenario is refused."""
 
 
@@ -33,10 +33,13 @@ class Slots(NamedTuple):
     Attributes:
         seen: Of each slot, its entries of the observation, in the same order for all.
         done: Of each slot, its entries of a network's outputs (scores of actions, or a Box), likewise.
+        groups: How many slots each group has, where slots of several kinds stand one group after the other;
+            empty where all are of one kind. "The same order for all" is then said of each group.
     """
 
     seen: tuple[tuple[int, ...], ...]
     done: tuple[tuple[int, ...], ...]
+    groups: tuple[int, ...] = ()
 
 
 class WorldEnv(gym.Env[Observation, Any]):
@@ -164,12 +167,12 @@ class WorldEnv(gym.Env[Observation, Any]):
     def _first_question(self, options: dict[str, Any]) -> tuple[World, Question]:
         """The next world and its first question; a drawn episode that asks none is drawn again."""
         given = "episode" in options or options.get("episode_seed") is not None
-        for _ in range(1 if given else _DRAWS):
+        for _ in range(1 if given else DRAWS):
             world = self._next_world(options)
             question = world.next_question()
             if question is not None:
                 return world, question
-        which = "this episode" if given else f"none of {_DRAWS} episodes"
+        which = "this episode" if given else f"none of {DRAWS} episodes"
         raise ValueError(
             f"{which} of {world.episode.scenario.name!r} asks dwcp/{type(self).__name__} a question; "
             "give the scenario more requests or larger ones"
@@ -195,9 +198,15 @@ class WorldEnv(gym.Env[Observation, Any]):
 
     def _draw(self, scenario: str | Scenario | None = None, seed: int | None = None) -> World:
         """A world at its start, its episode drawn with the environment's own generator as far as not told."""
+        return self._start(self.draw_episode(self.np_random, scenario, seed))
+
+    def draw_episode(
+        self, rng: np.random.Generator, scenario: str | Scenario | None = None, seed: int | None = None
+    ) -> Episode:
+        """An episode of one of the scenarios, as far as not told which."""
         if scenario is None:
-            scenario = self.scenarios[int(self.np_random.integers(len(self.scenarios)))]
+            scenario = self.scenarios[int(rng.integers(len(self.scenarios)))]
         elif isinstance(scenario, str):
             scenario = find_scenario(scenario)
-        seed = int(self.np_random.integers(2**31)) if seed is None else int(seed)
-        return self._start(draw_episode(scenario, seed, self._traces))
+        seed = int(rng.integers(2**31)) if seed is None else int(seed)
+        return draw_episode(scenario, seed, self._traces)

@@ -40,6 +40,9 @@ class Compression(WorldEnv):
     End:
         Terminated when every transfer has been decoded; never truncated. The last info holds ``cost_s``.
 
+    Attributes:
+        answers: Index in ``codecs`` for each action, of the shape of the action space.
+
     Args:
         scenario: Name(s) or object(s); see `sim.catalogue`.
         codecs: Answers to choose from, for ``action="discrete"``.
@@ -67,19 +70,20 @@ class Compression(WorldEnv):
             raise ValueError(f"action must be 'discrete' or 'multi', got {action!r}")
         self._multi = action == "multi"
         if self._multi:
-            names = {(0, 0, 0): "none", (2, 0, 0): "hde"}
-            names |= {(1, number, 0): f"zstd-{level}" for number, level in enumerate(levels)}
-            names |= {(3, 0, number): f"amst-{count}" for number, count in enumerate(streams)}
-            codecs = tuple(names.values())
-            self._answers = {key: answer for answer, key in enumerate(names)}
+            by_level = [f"zstd-{level}" for level in levels]
+            by_streams = [f"amst-{count}" for count in streams]
+            codecs = ("none", "hde", *by_level, *by_streams)
         super().__init__(scenario, codecs, CODEC_FEATURES, traces=traces, render_mode=render_mode)
+        self.action_space: spaces.Space[Any] = spaces.Discrete(len(codecs))
+        self.answers = np.arange(len(codecs))
         if self._multi:
-            self.action_space = spaces.MultiDiscrete([len(FAMILIES), len(levels), len(streams)])
-        else:
-            self.action_space = spaces.Discrete(len(codecs))
+            self.answers = np.zeros((len(FAMILIES), len(levels), len(streams)), np.int64)
+            self.answers[FAMILIES.index("hde")] = codecs.index("hde")
+            for number, name in enumerate(by_level):
+                self.answers[FAMILIES.index("zstd"), number] = codecs.index(name)
+            for number, name in enumerate(by_streams):
+                self.answers[FAMILIES.index("amst"), :, number] = codecs.index(name)
+            self.action_space = spaces.MultiDiscrete(self.answers.shape)
 
     def _answer(self, question: Question, action: Any) -> int:
-        if not self._multi:
-            return int(action)
-        family, level, streams = np.asarray(action, int).tolist()
-        return self._answers[family, level if family == 1 else 0, streams if family == 3 else 0]
+        return int(self.answers[tuple(np.asarray(action, int))]) if self._multi else int(action)

@@ -45,7 +45,7 @@ class Feature:
 
 
 @njit
-def _scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
+def scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
     """Scale rows of features, flat, by their rules: low, high, whether to take logs, gain and shift."""
     for i in range(values.shape[0]):
         rule = rules[i % rules.shape[0]]
@@ -57,6 +57,11 @@ def _scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDAr
 
 class FeatureList:
     """Features in order: observes questions, scaled to [-1, 1], and prints itself as a table.
+
+    Attributes:
+        features: In the order of the observation.
+        names: Theirs.
+        rules: How `scale` scales them, shape (features, 5).
 
     Args:
         features: In the order of the observation.
@@ -77,7 +82,7 @@ class FeatureList:
         end = np.log(high, where=self._log, out=high.copy())
         self._gain = 2.0 / (end - start)
         self._shift = -1.0 - start * self._gain
-        self._rules = np.stack([low, high, self._log.astype(np.float64), self._gain, self._shift], axis=1)
+        self.rules = np.stack([low, high, self._log.astype(np.float64), self._gain, self._shift], axis=1)
 
     def __len__(self) -> int:
         """Number of features."""
@@ -95,7 +100,7 @@ class FeatureList:
     def scaled(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features in their units, shape (..., features), brought to [-1, 1]."""
         scaled = np.empty(raw.shape, np.float32)
-        _scale(raw.ravel(), self._rules, scaled.ravel())
+        scale(raw.ravel(), self.rules, scaled.ravel())
         return scaled
 
     def unscaled(self, observation: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -106,8 +111,8 @@ class FeatureList:
 
     def observe(self, question: Any) -> NDArray[np.float32]:
         """The observation of a question, shape (features,), each entry in [-1, 1]."""
-        scaled = np.empty(len(self._rules), np.float32)
-        _scale(self.raw(question), self._rules, scaled)
+        scaled = np.empty(len(self.rules), np.float32)
+        scale(self.raw(question), self.rules, scaled)
         return scaled
 
     def index(self, name: str) -> int:
@@ -214,8 +219,8 @@ _FEATURES = _PUBLISHED + _STATE + _ESTIMATES
 
 
 @njit
-def _fill(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
-    """Write the values of the three lists, in their order and units, of the question in the first row."""
+def fill_codec(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
+    """Write the values of `CODEC_FEATURES`, in their order and units, of the question in the first row."""
     q = rows[0]
     bandwidth = max(q["bandwidth"], 1.0)
     none_s, zstd_s, hde_s, amst_s = alone(rows)
@@ -276,7 +281,7 @@ def _fill(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
 
 def _read(question: CodecQuestion) -> NDArray[np.float64]:
     values = np.empty(len(_FEATURES))
-    _fill(codec_rows(question), values)
+    fill_codec(codec_rows(question), values)
     return values
 
 

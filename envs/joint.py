@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.allocation import Allocation
-from envs.base import Mask, WorldEnv
+from envs.base import Mask, Slots, WorldEnv
 from envs.compression import DEFAULT_CODECS, Compression
 from envs.features import Feature, FeatureList
 from envs.scheduling import Scheduling
@@ -135,6 +135,21 @@ class Joint(WorldEnv):
         nearest: NDArray[np.int64] = away.argmin(axis=-1)
         return nearest
 
+    @property
+    def shown(self) -> Slots:
+        """Candidates, with the scores of the actions that let each go; then those that move, with levels."""
+        _, dispatch, share = self.parts
+        waiting, moving = self._scheduling.shown, share.env.shown
+        assert moving is not None
+        levels = len(self.tilts)
+        starts = range(share.allowed.start, share.allowed.stop, levels)
+        of_levels = tuple(tuple(range(start, start + levels)) for start in starts)
+        return Slots(
+            _moved(waiting.seen, dispatch.seen.start) + _moved(moving.seen, share.seen.start),
+            _moved(waiting.done, dispatch.allowed.start) + of_levels,
+            (len(waiting.seen), len(moving.seen)),
+        )
+
     def _start(self, episode: Episode) -> World:
         quantum_s = self._scheduling.quantum_s(episode.scenario)
         return World(episode, self.codecs, self._rules._replace(quantum_s=quantum_s))
@@ -180,6 +195,10 @@ def joint_features(parts: Sequence[FeatureList]) -> FeatureList:
         return values
 
     return FeatureList(features, read)
+
+
+def _moved(places: Sequence[Sequence[int]], by: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(place + by for place in own) for own in places)
 
 
 def _asked(question: Question) -> int:

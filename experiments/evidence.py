@@ -23,6 +23,10 @@ METRICS: Final = {
     "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share",
 }  # fmt: skip
 """Figures of an episode, and their units."""
+COMPARED: Final = ("cost_s", "goodput_mbps")
+"""Figures in which policies are set against each other, episode by episode."""
+MORE_IS_BETTER: Final = frozenset({"goodput_mbps", "jain", "agreement"})
+"""Figures of which more is better; of the others less is."""
 DECISION_COLUMNS: Final = (
     "policy",
     "training_seed",

@@ -13,6 +13,7 @@ from experiments.sections import (
     Model,
     bound_gap,
     cost_parts,
+    goodput,
     headline,
     headroom,
     imitation,
@@ -157,6 +158,7 @@ def _verdicts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
             text += [f"*{where} {tally(rows)}{_against_the_others(summary, policy, split)}"]
             if kind[policy] == "learner":
                 text += [f"  * {sentence(row)}" for row in rows]
+        text += goodput(summary, kind, split)
     return text
 
 
@@ -167,7 +169,7 @@ def _against_the_others(summary: Summary, policy: str, split: str) -> str:
     for other in [name for name in others if name not in (BEST_STATIC, BEST_FOUND, BOUND)]:
         key = (policy, other, split)
         own = [pair for pair in summary["paired"] if (pair["policy"], pair["against"], pair["split"]) == key]
-        pairs = [pair for pair in own if pair["scenario"] != ALL]
+        pairs = [pair for pair in own if pair["scenario"] != ALL and pair["metric"] == "cost_s"]
         if pairs:
             less = sum(pair.get("high", np.nan) < 0 for pair in pairs)
             more = sum(pair.get("low", np.nan) > 0 for pair in pairs)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.evidence import Evidence
 from experiments.headline import SHOWN_PERCENT, HeadlineRow, headline_table
-from experiments.summary import ALL, BEST_FOUND, BOUND, Summary
+from experiments.summary import ALL, BEST_FOUND, BOUND, GOODPUT_GOAL, PLAIN, Summary
 
 COST_PARTS: Final = (
     ("cost_s", "cost, s", 1.0),
@@ -78,6 +78,41 @@ def _percent(line: HeadlineRow | None) -> str:
         return f"{line.percent:.1f}"
     text = f"{line.percent:.1f} ({line.low:.1f} to {line.high:.1f})"
     return f"**{text}**" if line.high < 100 else text
+
+
+def goodput(summary: Summary, kind: Mapping[str, str], split: str) -> list[str]:
+    """How far the goodput of every learner, and of the rule of least cost, lies above that of `PLAIN`."""
+    pairs = [pair for pair in summary["paired"] if pair["against"] == PLAIN and pair["split"] == split]
+    whole = (
+        ALL if any(pair["scenario"] == ALL for pair in pairs) else next((p["scenario"] for p in pairs), ALL)
+    )
+    costs = {p["policy"]: p["difference"] for p in pairs if (p["metric"], p["scenario"]) == ("cost_s", whole)}
+    rules = sorted((name for name in costs if kind[name] in ("static", "rule")), key=lambda name: costs[name])
+    lines = []
+    for policy in [*rules[:1], *(name for name in costs if kind[name] == "learner")]:
+        own = {p["scenario"]: p for p in pairs if (p["metric"], p["policy"]) == ("goodput_mbps", policy)}
+        if whole in own:
+            parts = [f"{_gain(pair)} on {scenario}" for scenario, pair in own.items() if scenario != ALL]
+            lines.append(
+                f"* Goodput of **{policy}** is {_gain(own[whole])} above that of {PLAIN} over all scenarios "
+                f"({'; '.join(parts)}): {_verdict(own[whole])} the {100 * GOODPUT_GOAL:.0f} % aimed at."
+            )
+    return lines
+
+
+def _gain(pair: Mapping[str, Any]) -> str:
+    """A relative difference and its interval, in percent.
+
+    >>> _gain({"difference": 0.043, "low": 0.031, "high": 0.052})
+    '4.3 % (3.1 to 5.2)'
+    """
+    return f"{100 * pair['difference']:.1f} % ({100 * pair['low']:.1f} to {100 * pair['high']:.1f})"
+
+
+def _verdict(pair: Mapping[str, Any]) -> str:
+    if pair["low"] >= GOODPUT_GOAL:
+        return "it reaches"
+    return "it misses" if pair["high"] < GOODPUT_GOAL else "the interval includes"
 
 
 def headroom(summary: Summary, kind: Mapping[str, str]) -> list[str]:
@@ -163,7 +198,8 @@ def cost_parts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
 def imitation(summary: Summary) -> list[str]:
     """Agreement with the one-step oracle, beside what naming its favourite answer every time would reach."""
     rows = pd.DataFrame(summary["rows"])
-    own = rows[(rows["scenario"] == ALL) & (rows["split"] == "test")]
+    told = rows["metric"].isin(["accuracy", "majority", "f1_macro"]) | rows["metric"].str.startswith("f1/")
+    own = rows[(rows["scenario"] == ALL) & (rows["split"] == "test") & told]
     if own.empty:
         return []
     values = own.pivot_table(index="policy", columns="metric", values="value", sort=False)

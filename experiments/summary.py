@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.agreement import accuracy, class_scores, confusion, majority_baseline
-from experiments.evidence import METRICS, Cells, best_statics, cells
+from experiments.evidence import COMPARED, METRICS, MORE_IS_BETTER, Cells, best_statics, cells
 from experiments.resampling import Estimate, Resampling
 from experiments.stats import (
     Scores,
@@ -25,6 +25,10 @@ BOUND: Final = "bound"
 ALL: Final = "all"
 """In place of a scenario: over all of them, each counting alike."""
 AGAINST: Final = (BEST_STATIC, "one_step_oracle", "ensemble")
+PLAIN: Final = "plain"
+"""What happens when no one chooses: zstd, first come first served, equal shares."""
+GOODPUT_GOAL: Final = 0.2
+"""By so much, as a share, the goodput of a good policy is to lie above that of `PLAIN`."""
 LITTLE: Final = 0.03
 """A static policy that costs at most this share more than the best answers found leaves nothing to learn."""
 Summary = dict[str, list[dict[str, Any]]]
@@ -65,12 +69,14 @@ def build_summary(
     * ``headroom_won``: share of the headroom that a policy wins.
     * ``bound_gap``: share of the best static cost that lies above ``bound``.
     * ``gap_closed``: share of that gap that a policy closes.
+    * ``goodput_goal_met``: 1 where the goodput lies 20 % or more above ``plain``, by the lower end of its
+      interval, else 0. Scenario ``all`` is the geometric mean over scenarios.
     * ``accuracy``, ``f1/<action>``, ``f1_macro``: agreement with the one-step oracle; ``majority``: accuracy
       of the oracle's most frequent action. Scenario ``all`` is over all decisions.
 
-    ``paired`` have policy, against, scenario, split, metric, difference (a share, negative is cheaper), low,
-    high, probability_of_improvement, on the episodes that both have; scenario ``all`` is their geometric
-    mean. What is not known is left out.
+    ``paired`` have policy, against, scenario, split, metric (of `experiments.evidence.COMPARED`), difference
+    (a share, negative is less), low, high, probability_of_improvement, on the episodes that both have;
+    scenario ``all`` is their geometric mean. What is not known is left out.
 
     Args:
         episodes: Rows of ``episodes.parquet``.
@@ -87,16 +93,18 @@ def build_summary(
     chance = Chance(int(rng.integers(2**63)), level, resamples)
     board = cells(episodes)
     statics = best_statics(episodes)
+    paired = [pair for metric in COMPARED for pair in _paired_rows(board, statics, against, metric, chance)]
     rows = [
         *_metric_rows(board, chance),
         *_best_static_rows(board, statics, chance),
         *_headroom_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
         *_bound_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
+        *_goodput_rows(paired),
         *_agreement_rows(episodes, decisions),
     ]
     return {
         "rows": [_known(row) for row in rows if row["value"] == row["value"]],
-        "paired": [_known(row) for row in _paired_rows(board, statics, against, chance)],
+        "paired": [_known(row) for row in paired],
     }
 
 
@@ -146,7 +154,7 @@ def _common(board: Cells, *places: tuple[str, str, str]) -> Collection[int]:
 
 
 def _paired_rows(
-    board: Cells, statics: dict[str, tuple[str, str]], against: Sequence[str], chance: Chance
+    board: Cells, statics: dict[str, tuple[str, str]], against: Sequence[str], metric: str, chance: Chance
 ) -> Iterator[dict[str, Any]]:
     for split in ("test", "held-out"):
         scenarios = list(dict.fromkeys(place[1] for place in board if place[2] == split))
@@ -159,24 +167,32 @@ def _paired_rows(
                     ours, theirs = (policy, scenario, split), (name, scenario, split)
                     if ours not in board or theirs not in board:
                         continue
-                    if common := _common(board, ours, theirs):
-                        pairs[scenario] = (board[ours].scores(on=common), board[theirs].scores(on=common))
+                    common = _common(board, ours, theirs)
+                    pair = board[ours].scores(metric, common), board[theirs].scores(metric, common)
+                    if common and all((scores > 0).all() for scores in pair):  # a bound has its cost alone
+                        pairs[scenario] = pair
                         same += policy == name
                         if policy != name:
-                            yield _pair((policy, scenario, split), other, [pairs[scenario]], chance)
+                            yield _pair(ours, other, metric, [pair], chance)
                 if len(pairs) == len(scenarios) > max(1, same):
-                    yield _pair((policy, ALL, split), other, list(pairs.values()), chance)
+                    yield _pair((policy, ALL, split), other, metric, list(pairs.values()), chance)
 
 
 def _pair(
-    place: tuple[str, str, str], against: str, pairs: Sequence[tuple[Scores, Scores]], chance: Chance
+    place: tuple[str, str, str],
+    against: str,
+    metric: str,
+    pairs: Sequence[tuple[Scores, Scores]],
+    chance: Chance,
 ) -> dict[str, Any]:
     ours, theirs = [mine for mine, _ in pairs], [other for _, other in pairs]
-    difference = relative_difference(ours, theirs, chance.resampling(*place, against))
-    chances = probability_of_improvement(ours, theirs, chance.resampling(*place, against, "wins"))
+    names = (*place, against) if metric == "cost_s" else (*place, against, metric)
+    difference = relative_difference(ours, theirs, chance.resampling(*names))
+    better, worse = (theirs, ours) if metric in MORE_IS_BETTER else (ours, theirs)
+    chances = probability_of_improvement(better, worse, chance.resampling(*names, "wins"))
     policy, scenario, split = place
     return {
-        "policy": policy, "against": against, "scenario": scenario, "split": split, "metric": "cost_s",
+        "policy": policy, "against": against, "scenario": scenario, "split": split, "metric": metric,
         "difference": difference.value, "low": difference.low, "high": difference.high,
         "probability_of_improvement": chances.value,
     }  # fmt: skip
@@ -222,6 +238,13 @@ def _bound_rows(board: Cells, statics: dict[str, str], chance: Chance) -> Iterat
                 scores = cell.scores(on=on)
                 closed = share_of_gap_closed(scores, fixed, least, chance.resampling(*place, "closed"))
                 yield _row(place, "gap_closed", closed, "share")
+
+
+def _goodput_rows(paired: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for pair in paired:
+        if (pair["against"], pair["metric"]) == (PLAIN, "goodput_mbps"):
+            place = (pair["policy"], pair["scenario"], pair["split"])
+            yield _row(place, "goodput_goal_met", _figure(pair["low"] >= GOODPUT_GOAL), "flag")
 
 
 def _agreement_rows(episodes: pd.DataFrame, decisions: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -43,8 +43,8 @@ _USABLE, _CROSS_WEIGHT, _WINDOW_RATE, _LOSS_RATE = range(OFFERS)
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100
 _ROUNDING = 1e-15
-"""Share of the clock that is rounding: without this, one that ends as an outage begins would wait for its end,
-and of two that end together one would end later."""
+"""Share of the clock that is rounding: without this, one that ends as an outage begins would wait for its
+end, and of two that end together one would end later."""
 
 
 @njit

@@ -61,6 +61,24 @@ class Stage(NamedTuple):
     is_baseline: bool
 
 
+class Outlook(NamedTuple):
+    """What a transfer would take with paths and cores to itself, as they are now.
+
+    Attributes:
+        seconds: From its start until it is decoded.
+        cpu_s: Core-seconds, both ends.
+        encode_s: Core-seconds of encoding alone.
+        wire_bytes: Bytes on the wire.
+        wire_rate: Bytes/s that its streams would reach.
+    """
+
+    seconds: float
+    cpu_s: float
+    encode_s: float
+    wire_bytes: float
+    wire_rate: float
+
+
 class Stages:
     """Stages of all transfers of an episode under all codecs.
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from functools import partial
 from math import inf
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import simpy
 
@@ -33,30 +33,12 @@ from sim.rows import Rows
 from sim.sender import Sender, Transfer
 from sim.sharing import Sharing
 from sim.telemetry import TransferRecord
-from sim.transfers import Stage, Stages
+from sim.transfers import Outlook, Stage, Stages
 
 RECONNECT_ROUNDS: Final = 2.0
 """Round trips to connect again after a break: a handshake and the question where to go on."""
 
 _Process = Generator[simpy.Event, Any, None]
-
-
-class Outlook(NamedTuple):
-    """What a transfer would take with paths and cores to itself, as they are now.
-
-    Attributes:
-        seconds: From its start until it is decoded.
-        cpu_s: Core-seconds, both ends.
-        encode_s: Core-seconds of encoding alone.
-        wire_bytes: Bytes on the wire.
-        wire_rate: Bytes/s that its streams would reach.
-    """
-
-    seconds: float
-    cpu_s: float
-    encode_s: float
-    wire_bytes: float
-    wire_rate: float
 
 
 class World:

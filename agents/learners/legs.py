@@ -20,9 +20,10 @@ from stable_baselines3.common.logger import Logger
 from agents.catalogue import make_policy
 from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from agents.learners.forward import NetworkPolicy, network_policy
+from agents.learners.guidance import GuidedDQN
 from agents.learners.imitation import imitate
 from agents.learners.models import fitting_kinds, make_model
-from agents.learners.settings import LearnerConfig, OnPolicyConfig
+from agents.learners.settings import LearnerConfig, MaskedDQNConfig, MaskedPPOConfig, OnPolicyConfig
 from agents.learners.training_env import TrainingEpisode, training_envs
 from agents.play import MakeEnv
 from sim.files import TEMPORARY, writing
@@ -102,7 +103,8 @@ def train(
     Args:
         plan: What to train.
         pool: Episodes to train on.
-        validate: Scores the policy at the end of every leg; the best one is kept.
+        validate: Scores the policy at the end of every leg; the best one is kept. One that imitates a rule is
+            scored before it has learned anything else, too.
         folder: Checkpoints, curve and best model.
         progress: Told the steps done, after every leg.
 
@@ -119,7 +121,8 @@ def train(
         model.set_logger(_silent())
     while (done := int(curve[-1]["step"]) if curve else 0) < total:
         progress(done)
-        model, rewards = _run_leg(plan, pool, model, len(curve), min(total, done + plan.leg_steps))
+        until = 0 if not curve and _imitates(plan) else min(total, done + plan.leg_steps)
+        model, rewards = _run_leg(plan, pool, model, len(curve), until)
         cost = validate(network_policy(plan.config.name, model))
         if not curve or cost < min(row["validation_cost"] for row in curve):
             _save(model, folder / "best.zip")
@@ -137,14 +140,18 @@ def _run_leg(
     envs = training_envs(pool, plan.make_env, plan.config.envs, 1.0 - plan.config.gamma)
     if model is None:
         model = make_model(plan.config, envs, dice)
-        if isinstance(plan.config, OnPolicyConfig) and plan.config.imitate is not None:
+        if (name := _imitates(plan)) is not None:
             env, rng = plan.make_env(), stream(plan.seed, f"{plan.config.name} imitation")
-            rule = make_policy(plan.config.imitate, env)
-            imitate(model, env, rule, [one.episode for one in pool], rng)
+            rule = make_policy(name, env)
+            spread = plan.config.spread if isinstance(plan.config, MaskedPPOConfig) else 0.0
+            imitate(model, env, rule, [one.episode for one in pool], rng, spread=spread)
         model.set_logger(_silent())
     else:
         _cut_replay(model)
         model.set_env(envs, force_reset=True)
+    if isinstance(plan.config, MaskedDQNConfig) and plan.config.imitate is not None:
+        assert isinstance(model, GuidedDQN)
+        model.guide = make_policy(plan.config.imitate, plan.make_env())
     model.set_random_seed(dice)
     stop = _StopAtLegEnd(until)
     with suppress(_LegOver):
@@ -155,6 +162,11 @@ def _run_leg(
             reset_num_timesteps=False,
         )
     return model, stop.rewards
+
+
+def _imitates(plan: Plan) -> str | None:
+    """The rule that the actor starts from."""
+    return plan.config.imitate if isinstance(plan.config, OnPolicyConfig) else None
 
 
 def _cut_replay(model: BaseAlgorithm) -> None:
@@ -186,7 +198,7 @@ def _row(model: BaseAlgorithm, cost: float, rewards: Sequence[float]) -> dict[st
     row = {
         "step": float(model.num_timesteps),
         "validation_cost": cost,
-        "train_reward": float(np.mean(rewards)),
+        "train_reward": float(np.mean(rewards)) if rewards else 0.0,
     }
     return row | logged
 

@@ -14,7 +14,9 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from agents.learners.masking import MaskedDQN, MaskedOffPolicy, MaskedQRDQN, with_mask_columns
+from agents.learners.acting import ActingPolicy
+from agents.learners.guidance import GuidedDQN
+from agents.learners.masking import MaskedOffPolicy, MaskedQRDQN, with_mask_columns
 from agents.learners.settings import (
     LearnerConfig,
     MaskedDQNConfig,
@@ -23,12 +25,12 @@ from agents.learners.settings import (
     PPOConfig,
     QRDQNConfig,
 )
-from agents.learners.sharing import SharedMaskablePolicy, SharedPolicy, widths
+from agents.learners.sharing import SharedMaskablePolicy, widths
 from envs.base import WorldEnv
 from sim.errors import InputError
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
-_SHARED: Final[dict[str, type[BasePolicy]]] = {"ppo": SharedPolicy, "masked_ppo": SharedMaskablePolicy}
+_SHARED: Final[dict[str, type[BasePolicy]]] = {"ppo": ActingPolicy, "masked_ppo": SharedMaskablePolicy}
 """Policies of PPO whose slots share their weights; those of DQN know how themselves."""
 _CRITIC: Final = 2
 """Width of a critic that sees all slots, over the width that an actor has for each."""
@@ -52,7 +54,7 @@ KINDS: Final[dict[str, Kind]] = {
     "ppo": Kind(PPO, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete), masks=False),
     "dqn": Kind(DQN, (spaces.Discrete,), masks=False),
     "masked_ppo": Kind(MaskablePPO, (spaces.Discrete, spaces.MultiDiscrete), masks=True),
-    "masked_dqn": Kind(MaskedDQN, (spaces.Discrete,), masks=True),
+    "masked_dqn": Kind(GuidedDQN, (spaces.Discrete,), masks=True),
     "qrdqn": Kind(MaskedQRDQN, (spaces.Discrete,), masks=True),
 }
 """Algorithms by the ``kind`` of their settings."""
@@ -89,6 +91,8 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
             policy["net_arch"] = {"pi": hidden, "vf": [_CRITIC * width for width in config.layers]}
         if isinstance(config, PPOConfig):
             policy["log_std_init"] = math.log(config.action_sd)
+            if slots is not None:
+                policy["acting"] = envs.get_attr("acting")[0]
         return algorithm(
             _SHARED[config.kind] if slots is not None else "MlpPolicy",
             envs,
@@ -127,9 +131,18 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
             policy_kwargs=policy,
             seed=seed,
             device="cpu",
-            **({"double": config.double} if isinstance(config, MaskedDQNConfig) else {}),
+            **(_guided(config) if isinstance(config, MaskedDQNConfig) else {}),
         )
     raise TypeError(f"no model for settings of kind {config.kind!r}")
+
+
+def _guided(config: MaskedDQNConfig) -> dict[str, Any]:
+    """What only masked DQN has; its margin is the mean cost of a decision, in the unit of the rewards."""
+    return {
+        "double": config.double,
+        "margin": 1.0 - config.gamma,
+        "margin_weight": config.margin_weight,
+    }
 
 
 def load_model(kind: str, path: Path) -> BaseAlgorithm:

@@ -119,6 +119,8 @@ class MaskedPPOConfig(OnPolicyConfig):
     """The algorithm: masked_ppo."""
     name: Name = "masked_ppo"
     """Name of the policy in tables, figures and bundles."""
+    spread: float = Field(default=0.0, ge=0, lt=1)
+    """Share of decisions that an actor which imitates a rule makes otherwise, in one part: to learn from."""
 
 
 class OffPolicyConfig(LearnerConfig):
@@ -178,6 +180,10 @@ class MaskedDQNConfig(OffPolicyConfig):
     """Name of the policy in tables, figures and bundles."""
     double: bool = True
     """Whether the online network chooses what the target network values (van Hasselt et al., AAAI 2016)."""
+    imitate: str | None = None
+    """Rule of the catalogue whose action is taken unless another proves better; null starts from nothing."""
+    margin_weight: float = Field(default=0.3, ge=0)
+    """Weight, at the start, of the loss that has the rule's action lead all others; falls linearly to 0."""
 
 
 class QRDQNConfig(OffPolicyConfig):

@@ -1,10 +1,14 @@
 """Layers that treat every slot of an observation alike: one set of weights for all, as in Deep Sets.
 
 A question shows several transfers side by side, each in a slot of the same features. What is learned of one
-slot is then true of all, with as many weights as one needs. A hidden layer holds a group of units for each
-slot: a group sees its own slot, the mean of the others, and all that belongs to no slot. Biases stay free, so
-the place of a slot, which is its rank, can count. Layers are parametrised, their full weights computed: what
+slot is then true of all, with as many weights as one needs. A hidden layer holds some units for each slot:
+they see their own slot, the mean of the others, and all that belongs to no slot. Biases stay free, so the
+place of a slot, which is its rank, can count. Layers are parametrised, their full weights computed: what
 reads a `torch.nn.Linear` reads these.
+
+Where slots of several kinds are shown, each kind is a group with weights of its own, which sees the mean of
+each other group besides. A hidden layer then has units for the whole, too, as a group of one slot: they see
+the means of all groups and what belongs to no slot, for what is asked about no slot.
 
 Source:
     Zaheer, Kottur, Ravanbakhsh, Póczos, Salakhutdinov, Smola: Deep Sets. NeurIPS 2017 (lemma 3: the layers
@@ -12,7 +16,7 @@ Source:
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,36 +29,46 @@ from torch.nn.utils import parametrize
 
 from envs.base import Slots
 
-Groups = tuple[NDArray[np.int64], NDArray[np.int64]]
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Of each unit, the slot that it belongs to, -1 for none, and its place there."""
+
+
+_OF_WHOLE: Final = 2
+"""Hidden units for the whole, in multiples of those of one slot, where there are several groups."""
 
 
 class _Shared(nn.Module):
     """A full weight matrix from the weights that its entries share.
 
     Entries from and to the same slot share by their places in it; so do, as a mean, those from the other
-    slots, and those from inputs of no slot. Outputs of no slot have weights of their own for every input.
+    slots, and those from inputs of no slot: each among the slots of a group. Outputs of no slot have weights
+    of their own for every input.
 
     Args:
-        rows: Groups of the outputs.
-        columns: Groups of the inputs.
+        rows: Places of the outputs.
+        columns: Places of the inputs.
+        sizes: How many slots each group has.
     """
 
     index: Tensor
     factor: Tensor
 
-    def __init__(self, rows: Groups, columns: Groups) -> None:
+    def __init__(self, rows: Places, columns: Places, sizes: Sequence[int]) -> None:
         super().__init__()
         slot_out, place_out = (one[:, None] for one in rows)
         slot_in, place_in = (one[None, :] for one in columns)
-        slots = int(slot_in.max()) + 1
+        slots = sum(sizes)
+        groups = np.append(np.repeat(np.arange(len(sizes)), sizes), 0)  # the last is that of no slot, -1
+        group_out, group_in = groups[slot_out], groups[slot_in]
         neither, own, other = (slot_out < 0) & (slot_in < 0), slot_out == slot_in, slots + 2
         kind = np.select(
             [neither, slot_in < 0, slot_out < 0, own], [other + 1, other + 2, slot_in, slots], other
         )
-        entries = np.stack(np.broadcast_arrays(place_out, place_in, kind), axis=-1)
+        within = kind + (other + 3) * (len(sizes) * group_out + group_in)
+        entries = np.stack(np.broadcast_arrays(place_out, place_in, within), axis=-1)
         _, index = np.unique(entries.reshape(-1, 3), axis=0, return_inverse=True)
-        factor = np.where(kind == other, 1.0 / max(slots - 1, 1), 1.0)
+        others = np.asarray(sizes)[group_in] - (group_out == group_in)
+        factor = np.where(kind == other, 1.0 / np.maximum(others, 1), 1.0)
         self.register_buffer("index", torch.as_tensor(index.reshape(kind.shape)))
         self.register_buffer("factor", torch.as_tensor(factor, dtype=torch.float32))
 
@@ -71,7 +85,11 @@ class _Shared(nn.Module):
 
 def widths(slots: Slots | None, layers: Sequence[int]) -> list[int]:
     """Widths of hidden layers with so many units a slot; without slots, so many units."""
-    return [width * (len(slots.seen) if slots else 1) for width in layers]
+    return [width * (len(slots.seen) + _multiples_of_whole(slots) if slots else 1) for width in layers]
+
+
+def _multiples_of_whole(slots: Slots) -> int:
+    return _OF_WHOLE if len(slots.groups) > 1 else 0
 
 
 def share(layers: Sequence[nn.Linear], slots: Slots) -> None:
@@ -81,20 +99,25 @@ def share(layers: Sequence[nn.Linear], slots: Slots) -> None:
         layers: From the observation to the outputs; the hidden ones as wide as `widths` says.
         slots: Which entries of the observation, and which outputs, belong to which slot.
     """
-    columns = _groups(slots.seen, layers[0].in_features)
+    sizes = (*slots.groups, 1) if len(slots.groups) > 1 else (len(slots.seen),)
+    columns = _places(slots.seen, layers[0].in_features)
     for layer in layers[:-1]:
-        per_slot = layer.out_features // len(slots.seen)
-        rows = (
-            np.repeat(np.arange(len(slots.seen)), per_slot),
-            np.tile(np.arange(per_slot), len(slots.seen)),
-        )
-        parametrize.register_parametrization(layer, "weight", _Shared(rows, columns))
+        rows = _units(slots, layer.out_features)
+        parametrize.register_parametrization(layer, "weight", _Shared(rows, columns, sizes))
         columns = rows
-    rows = _groups(slots.done, layers[-1].out_features)
-    parametrize.register_parametrization(layers[-1], "weight", _Shared(rows, columns))
+    rows = _places(slots.done, layers[-1].out_features)
+    parametrize.register_parametrization(layers[-1], "weight", _Shared(rows, columns, sizes))
 
 
-def _groups(slots: Sequence[Sequence[int]], size: int) -> Groups:
+def _units(slots: Slots, size: int) -> Places:
+    """Slot by slot, then those for the whole."""
+    count, whole = len(slots.seen), _multiples_of_whole(slots)
+    each = size // (count + whole)
+    slot = np.append(np.repeat(np.arange(count), each), np.full(whole * each, count))
+    return slot, np.append(np.tile(np.arange(each), count), np.arange(whole * each))
+
+
+def _places(slots: Sequence[Sequence[int]], size: int) -> Places:
     slot, place = np.full(size, -1), np.arange(size)
     for number, own in enumerate(slots):
         slot[list(own)] = number

@@ -40,7 +40,8 @@ def start(w: Lanes, k: int, episode: int, quantum_s: float) -> None:
     for request in range(site["requests"]):
         row, transfer = w.requests[episode, request], w.transfers[k, request]
         transfer["path"], transfer["inside"], transfer["late"] = row["path"], False, False
-        known = w.datasets[k, row["dataset"]]
+    for dataset in range(w.datasets.shape[1]):
+        known = w.datasets[k, dataset]
         known["kept"], known["seen"] = False, 0
         known["interval_s"], known["delta_ratio"] = np.inf, np.nan
     lane["arrival_at"] = w.requests[episode, 0]["arrival_s"]

@@ -6,7 +6,7 @@ import pytest
 from agents.catalogue import POLICIES, make_policy, static_policies
 from agents.play import play
 from agents.policy import Policy
-from agents.share_rules import ShareRule, equal, stream_tilt
+from agents.share_rules import ShareRule, cmu, equal, room, stream_tilt
 from envs.allocation import TILT, Allocation
 from envs.allocation_features import prospects
 from envs.compression import Compression
@@ -129,6 +129,39 @@ def test_greedy_gives_the_second_what_the_first_cannot_use():
     link, _ = shares("greedy", slow, running(1, remaining_bytes=9e8), running(2, remaining_bytes=2e9))
     goodput = 1448 / 1500
     assert link[0] / link[1] == pytest.approx(0.25 / (goodput - 0.25), rel=0.01) and link[2] < 1e-3
+
+
+def test_wire_and_cores_each_go_to_who_needs_least_of_them_for_its_priority():
+    plain = running(0, remaining_bytes=1e8, encode=1e9)  # 100 MB of wire, 0.1 s of cores
+    packed = running(1, remaining_bytes=2e8, ratio=4.0, encode=1e8)  # 50 MB of wire, 2 s of cores
+    path = PathView(2, 1e7, 1e-3, 0.0, 1e7, 0.0, 1.6e7, 1e7, 1e7, 1.0, 2, 2, 1e9)
+    question = ShareQuestion(0.0, 0.0, (plain, packed), (path,), HostView(4, 0.5, 1.0, 0.0), 0, 0.0)
+    env = Allocation("wan")
+    rule = ShareRule(env, cmu)
+    link, cpu = rule.act(env.features.observe(question)).reshape(2, -1)
+    slot = np.argsort([one.place for one in prospects(question)])
+    assert link[slot[1]] > link[slot[0]] + 0.5 and cpu[slot[0]] > cpu[slot[1]] + 0.5
+
+
+def test_a_path_has_room_for_six_packets_a_stream_in_path_and_queue():
+    site = {
+        "bandwidth_mbps": 18.0,
+        "cross_share": 0.1,
+        "rtt_ms": 30.0,
+    }  # of 20 Mbit/s: 75 kB, and as many queued
+    site = {name: np.array([[value]]) for name, value in site.items()}
+    slots = {"present": np.array([[1.0, 1.0, 1.0, 0.0]]), "multi_stream": np.array([[1.0, 0.0, 1.0, 0.0]])}
+    others = 1 / 0.9 - 1  # one stream of ours finds 90 %
+    assert room(site, slots) == pytest.approx((150_000 / 1500 / 6 - others) / 2)
+    site["bandwidth_mbps"] /= 50  # an outage: none, but one must stay
+    assert room(site, slots) == pytest.approx(1.0)
+
+
+def test_a_rule_with_room_for_them_opens_streams_where_loss_holds_each():
+    env = Allocation(LONG, ["amst"], codec="amst", streams=(1, 2, 4, 8, 16, 32))
+    few, many = make_policy("wsrpt", env), make_policy("wsrpt_streams", env)
+    episode = draw_episode(LONG, 0)
+    assert play(env, episode, many).cost < 0.8 * play(env, episode, few).cost
 
 
 def test_proportional_fair_shares_favour_who_has_had_less_than_it_could():

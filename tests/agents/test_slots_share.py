@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces.utils import flatdim
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
@@ -18,6 +19,7 @@ from agents.play import play
 from envs.allocation import Allocation
 from envs.base import Slots
 from envs.compression import Compression
+from envs.joint import Joint
 from envs.scheduling import Scheduling
 from experiments.onnx_graphs import sb3_graph
 from sim.episode import draw_episode
@@ -25,14 +27,21 @@ from sim.episode import draw_episode
 SLOTS = Slots(seen=((1, 2), (3, 4), (5, 6)), done=((0,), (1,), (2,)))
 """Three slots of two inputs after one input of no slot; a score for each, and one of no slot."""
 
+TWO_KINDS = Slots(
+    seen=((1, 2), (3, 4), (5, 6), (7,), (8,)),
+    done=((1,), (2,), (3,), (4, 5), (6, 7)),
+    groups=(3, 2),
+)
+"""Three slots of two inputs and a score, then two of one input and two scores, after what is of no slot."""
 
-def shared_network() -> nn.Sequential:
+
+def shared_network(slots: Slots = SLOTS, inputs: int = 7, outputs: int = 4) -> nn.Sequential:
     torch.manual_seed(0)
-    hidden = widths(SLOTS, [5])[0]
+    hidden = widths(slots, [5])[0]
     network = nn.Sequential(
-        nn.Linear(7, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 4)
+        nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, outputs)
     )
-    share(linear_layers(network), SLOTS)
+    share(linear_layers(network), slots)
     for layer in linear_layers(network):
         nn.init.zeros_(layer.bias)  # biases are free: with equal ones, slots differ in nothing
     return network
@@ -45,6 +54,49 @@ def test_slots_that_change_places_take_their_scores_along():
     before, after = network(seen)[:, :3], network(swapped)[:, :3]
     torch.testing.assert_close(after, before[:, [2, 1, 0]])
     assert not torch.allclose(before, after)
+
+
+def test_slots_of_each_kind_change_places_among_themselves_and_the_other_kind_does_not_notice():
+    network, rng = shared_network(TWO_KINDS, 9, 8), np.random.default_rng(0)
+    last = linear_layers(network)[-1]
+    with torch.no_grad():  # the score of no slot may tell them apart
+        last.bias[:] = torch.as_tensor([0.3, 0.1, 0.1, 0.1, 0.2, -0.2, 0.2, -0.2])
+    seen = torch.as_tensor(rng.normal(size=(50, 9)), dtype=torch.float32)
+    before = network(seen)
+    waiting, moving = (
+        network(seen[:, [0, 3, 4, 1, 2, 5, 6, 7, 8]]),
+        network(seen[:, [0, 1, 2, 3, 4, 5, 6, 8, 7]]),
+    )
+    torch.testing.assert_close(waiting[:, 1:], before[:, [2, 1, 3, 4, 5, 6, 7]])
+    torch.testing.assert_close(moving[:, 1:], before[:, [1, 2, 3, 6, 7, 4, 5]])
+    for row, column in [(1, 3), (1, 5), (1, 8), (4, 3), (4, 8), (0, 4), (0, 7), (1, 0)]:  # all is seen by all
+        changed = seen.clone()
+        changed[:, column] += 1.0
+        assert (network(changed)[:, row] - before[:, row]).abs().max() > 1e-6
+
+
+def test_slots_of_one_kind_keep_the_order_of_weights_that_stored_models_have():
+    layer = nn.Linear(7, 4)
+    share([layer], SLOTS)
+    shared = layer.parametrizations["weight"][0]
+    assert shared.index.tolist() == [  # as recorded before there were several kinds
+        [2, 0, 3, 1, 4, 1, 4],
+        [2, 1, 4, 0, 3, 1, 4],
+        [2, 1, 4, 1, 4, 0, 3],
+        [8, 5, 9, 6, 10, 7, 11],
+    ]
+    assert shared.factor[0].tolist() == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+    one_kind = nn.Linear(7, 4)
+    share([one_kind], SLOTS._replace(groups=(3,)))
+    assert one_kind.parametrizations["weight"][0].index.tolist() == shared.index.tolist()
+
+
+def test_each_kind_of_slot_has_weights_of_its_own():
+    first = linear_layers(shared_network(TWO_KINDS, 9, 8))[0]
+    # 5 units of a waiting slot: own 2, others 2, other kind 1, no slot 1; of a moving one: 1, 1, 2, 1;
+    # and 10 units for the whole: a waiting one 2, a moving one 1, no slot 1
+    assert first.parametrizations["weight"].original.numel() == 5 * 6 + 5 * 5 + 10 * 4
+    assert first.out_features == 5 * 5 + 10
 
 
 def test_what_is_learned_in_one_slot_is_known_in_the_others():
@@ -97,6 +149,10 @@ def test_a_shared_layer_has_as_many_weights_as_one_slot_needs():
             PPOConfig(kind="ppo", shared=True, layers=(8, 8), envs=1, batch=256),
             Allocation("backup-window", slots=4, streams=(1, 8)),
         ),
+        (
+            MaskedPPOConfig(kind="masked_ppo", shared=True, layers=(8, 8), envs=1, batch=256),
+            Joint("two-links", candidates=3, slots=2),
+        ),
     ],
 )
 def test_every_kind_acts_alike_when_saved_and_when_unrolled(config, env, tmp_path: Path):
@@ -108,7 +164,8 @@ def test_every_kind_acts_alike_when_saved_and_when_unrolled(config, env, tmp_pat
     rng = np.random.default_rng(0)
     seen = np.stack([observation, *rng.uniform(-1, 1, (20, len(observation))).astype(np.float32)])
     np.testing.assert_array_equal(ours.scores(seen), theirs.scores(seen))
-    masks = {"action_masks": np.ones((len(seen), env.action_space.n), bool)} if env.masked else {}
+    allowed = np.ones((len(seen), flatdim(env.action_space)), bool)
+    masks = {"action_masks": allowed} if env.masked else {}
     expected, _ = model.predict(seen, deterministic=True, **masks)
     np.testing.assert_allclose(ours.act(seen), expected, atol=2e-6)
     assert sb3_graph(model, masked=env.masked).ByteSize() < 1e6
@@ -141,3 +198,44 @@ def test_an_actor_that_imitates_a_rule_costs_about_what_the_rule_costs(kind, env
     theirs = sum(play(env, episode, policy).cost for episode in fresh)
     ours = sum(play(env, episode, network_policy("ours", model)).cost for episode in fresh)
     assert ours < 1.15 * theirs
+
+
+def test_an_actor_of_all_three_questions_imitates_each_part_of_a_composition(monkeypatch):
+    monkeypatch.setattr("agents.learners.imitation._STEPS", 150)
+    env = Joint("deadline-mix", candidates=4, slots=3, control_s=4.0)
+    config = MaskedPPOConfig(kind="masked_ppo", envs=1, batch=256, shared=True, layers=(16, 16))
+    model = make_model(config, DummyVecEnv([lambda: env]), 0)
+    policy = make_policy("hde_wspt_wsrpt", env)
+    scenario = env.scenarios[0].with_(requests=32)
+    imitate(model, env, policy, [draw_episode(scenario, seed) for seed in range(4)], np.random.default_rng(0))
+    actor, alike = network_policy("ours", model), []
+    play(
+        env,
+        draw_episode(scenario, 50),
+        policy,
+        watch=lambda world, seen, action: alike.append(actor.act(seen, env.action_masks()) == action),
+    )
+    assert (np.mean(alike, axis=0) > 0.95).all()  # codec, who goes, three levels
+
+
+def test_an_actor_of_some_spread_keeps_to_the_rule_but_is_less_sure_of_it(monkeypatch):
+    monkeypatch.setattr("agents.learners.imitation._STEPS", 200)
+    env = Scheduling("deadline-mix", slots=3)
+    config = MaskedPPOConfig(kind="masked_ppo", envs=1, batch=256, shared=True, layers=(16, 16))
+    scenario, policy = env.scenarios[0].with_(requests=32), make_policy("wspt", env)
+    episodes, sure = [draw_episode(scenario, seed) for seed in range(4)], {}
+    for spread in (0.0, 0.4):
+        model = make_model(config, DummyVecEnv([lambda: env]), 0)
+        imitate(model, env, policy, episodes, np.random.default_rng(0), spread=spread)
+        of_rule = []
+
+        def watch(world, seen, action, model=model, of_rule=of_rule):
+            mask = env.action_masks()
+            if mask.sum() == 3:
+                given = model.policy.get_distribution(torch.as_tensor(seen[None]), mask[None])
+                of_rule.append(given.distribution.probs[0, action].item())
+
+        play(env, episodes[0], policy, watch=watch)
+        sure[spread] = np.mean(of_rule)
+    assert sure[0.0] > 0.9
+    assert sure[0.4] == pytest.approx(1 - 0.4 * 2 / 3, abs=0.15)  # of three legal choices, any of them

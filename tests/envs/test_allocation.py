@@ -169,6 +169,22 @@ def test_only_a_multi_stream_transfer_is_given_other_streams():
         assert env._answer(asked, action).streams == [count, 1]
 
 
+def test_entries_that_are_said_not_to_count_change_nothing():
+    env = Allocation(CROWD, slots=4, streams=(1, 4, 16))
+    rng = np.random.default_rng(0)
+
+    def costs(drawn: bool) -> float:
+        observation, _ = env.reset(options={"scenario": CROWD, "episode_seed": 0})
+        ended = False
+        while not ended:
+            counts = observation[list(env.acting)] > 0
+            other = rng.uniform(-1, 1, 12) if drawn else np.zeros(12)
+            observation, _, ended, _, info = env.step(np.where(counts, 0.5, other))
+        return info["cost_s"]
+
+    assert costs(True) == costs(False)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

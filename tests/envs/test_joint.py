@@ -1,5 +1,6 @@
 """All three questions to one agent: what is put, seen and allowed, and that each counts as it does alone."""
 
+import re
 import warnings
 
 import numpy as np
@@ -170,3 +171,37 @@ def test_it_shows_what_the_three_show_alone_under_names_of_their_own():
 def test_arguments_that_make_no_sense_are_refused(options, complaint):
     with pytest.raises(ValueError, match=complaint):
         Joint(SMALL, **options)
+
+
+@pytest.mark.parametrize("scenario", [SMALL, ANY_PATH])
+def test_each_slot_stands_with_what_is_seen_of_it_and_with_the_scores_of_its_choices(scenario):
+    env = Joint(scenario, candidates=3, slots=2, levels=4)
+    names, shown = env.features.names, env.shown
+    assert shown.groups == (3, 2)
+    for slot, seen in enumerate(shown.seen):
+        start = f"dispatch_c{slot}_" if slot < 3 else "share_"
+        mine = [names[place] for place in seen]
+        assert all(name.startswith(start) for name in mine)
+        assert all(name.endswith(f"_{slot - 2}") for name in mine) or slot < 3
+    rest = set(range(len(names))) - {place for seen in shown.seen for place in seen}
+    assert not any(re.match(r"dispatch_c\d|share_.*_\d$", names[place]) for place in rest)
+    ways = env.action_space.nvec[1] // 3
+    assert [len(done) for done in shown.done] == [ways] * 3 + [4] * 2
+    # codecs, then candidates, then the wait, then the levels
+    codecs, wait = 4, 4 + 3 * ways
+    assert [place for done in shown.done for place in done] == [
+        *range(codecs, wait), *range(wait + 1, wait + 1 + 8)
+    ]  # fmt: skip
+
+
+def test_what_is_not_asked_has_one_choice_and_no_part_in_the_probability_of_an_action():
+    env = Joint(SMALL, candidates=3, slots=2)
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    for _ in range(200):
+        number = KINDS.index(type(env.world.question))
+        own = env.parts[number].done
+        for part, head in enumerate(heads(env)):
+            assert own.start <= part < own.stop or head.tolist() == [True] + [False] * (len(head) - 1)
+        if env.step(np.array([rng.choice(np.flatnonzero(head)) for head in heads(env)]))[2]:
+            env.reset()

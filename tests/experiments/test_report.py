@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.headline import HeadlineRow
@@ -78,6 +79,29 @@ def test_writing_it_again_changes_no_byte(report, evidence):
     extras = Extras("Does it pay?", "seed: 0", {"numpy": "2.4"}, None, (Model("ppo", 20_000, 8e-6, 3e-5),))
     write_report(report.parent, evidence, summary, extras)
     assert {path: path.read_bytes() for path in report.parent.rglob("*.*")} == before
+
+
+def test_the_goodput_is_told_beside_what_happens_when_no_one_chooses(evidence, tmp_path):
+    frame = pd.concat(
+        [evidence.episodes, evidence.episodes[evidence.episodes["policy"] == "hde"].assign(policy="plain")]
+    )
+    goodput = {"plain": 100.0, "hde": 110.0, "zstd": 130.0, "ppo": 126.0}
+    frame["goodput_mbps"] = frame["policy"].map(goodput).fillna(100.0)
+    given = evidence._replace(episodes=frame)
+    summary = build_summary(
+        frame, given.decisions, rng=np.random.default_rng(0), resamples=100, against=["best_static", "plain"]
+    )
+    text = write_report(tmp_path, given, summary).read_text("utf-8")
+    told = [line for line in text.splitlines() if line.startswith("* Goodput of")]
+    hde, ppo = (
+        f"{gain} % ({gain} to {gain}) above that of plain over all scenarios "
+        f"({gain} % ({gain} to {gain}) on wan; {gain} % ({gain} to {gain}) on lan)"
+        for gain in ("10.0", "26.0")
+    )
+    assert told == [  # hde is the rule of least cost
+        f"* Goodput of **hde** is {hde}: it misses the 20 % aimed at.",
+        f"* Goodput of **ppo** is {ppo}: it reaches the 20 % aimed at.",
+    ]
 
 
 def test_a_run_without_learners_decisions_or_search_has_a_report_too(evidence, tmp_path):

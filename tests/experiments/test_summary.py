@@ -27,8 +27,8 @@ def value(summary, metric, policy, scenario, split="test"):
     return row["value"]
 
 
-def pair(summary, policy, against, scenario):
-    key = {"policy": policy, "against": against, "scenario": scenario}
+def pair(summary, policy, against, scenario, metric="cost_s"):
+    key = {"policy": policy, "against": against, "scenario": scenario, "metric": metric}
     (row,) = [row for row in summary["paired"] if key.items() <= row.items()]
     return row
 
@@ -73,6 +73,38 @@ def test_no_policy_is_set_against_itself(evidence):
         for row in paired
         if (row["policy"], row["scenario"]) == ("zstd", "wan") and row["against"] == "best_static"
     ]
+
+
+def with_plain(evidence: Evidence, factor: dict[str, float]) -> Evidence:
+    """Every policy's goodput is so many times that of a policy called plain; the bound has none."""
+    frame = evidence.episodes
+    plain = frame[frame["policy"] == "hde"].assign(policy="plain")
+    frame = pd.concat([frame, plain])
+    base = 100.0 + frame["episode"] % 100
+    frame["goodput_mbps"] = base * frame["policy"].map(factor)
+    return evidence._replace(episodes=frame)
+
+
+def test_goodput_is_set_against_plain_and_more_of_it_is_an_improvement(evidence):
+    given = with_plain(evidence, {"plain": 1.0, "ppo": 1.25, "zstd": 1.1, "hde": 0.9})
+    summary = build_summary(
+        given.episodes, given.decisions, rng=np.random.default_rng(7), resamples=200, against=["plain"]
+    )
+    for scenario in ("wan", "lan", "all"):
+        row = pair(summary, "ppo", "plain", scenario, "goodput_mbps")
+        assert row["difference"] == pytest.approx(0.25) and row["low"] == pytest.approx(0.25)
+        assert row["probability_of_improvement"] == pytest.approx(1.0)
+        assert value(summary, "goodput_goal_met", "ppo", scenario) == 1
+        assert value(summary, "goodput_goal_met", "zstd", scenario) == 0
+    assert pair(summary, "hde", "plain", "wan", "goodput_mbps")["probability_of_improvement"] == 0.0
+    told = [r for r in summary["paired"] if r["metric"] == "goodput_mbps"]
+    assert "best_found" not in {row["policy"] for row in told}  # it has no goodput here: NaN is left out
+
+
+def test_a_comparison_of_goodput_changes_no_interval_of_a_cost(evidence):
+    frame = evidence.episodes.assign(goodput_mbps=np.nan)
+    without = summarise(evidence._replace(episodes=frame))["paired"]
+    assert without == [row for row in summarise(evidence)["paired"] if row["metric"] == "cost_s"]
 
 
 def test_best_found_is_compared_on_the_episodes_that_were_searched(evidence):

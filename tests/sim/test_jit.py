@@ -36,8 +36,8 @@ def test_a_fitted_figure_and_a_second_package_are_part_of_the_cache(tmp_path: Pa
 
 
 def test_kernels_of_two_packages_are_kept_apart(tmp_path: Path) -> None:
-    names = "from envs.features import _fill; from sim.fluid import join; "
-    show = "print(*(kernel._cache.cache_path for kernel in (_fill, join)))"
+    names = "from envs.features import fill_codec; from sim.fluid import join; "
+    show = "print(*(kernel._cache.cache_path for kernel in (fill_codec, join)))"
     run = subprocess.run(
         [sys.executable, "-c", names + show],
         cwd=ROOT,

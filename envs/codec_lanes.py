@@ -1,0 +1,72 @@
+"""`dwcp/Compression-v0` on lanes of the compiled world."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.compression import Compression
+from envs.features import fill_codec, scale
+from envs.lanes import EnvLanes, Seen
+from sim.batch import ledger
+from sim.batch.events import answer_codec
+from sim.batch.layout import NO_QUESTION, OPEN, Ints, Lanes
+from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
+from sim.episode import Episode
+from sim.jit import njit
+from sim.question_rows import QuestionRows
+
+Floats = NDArray[np.float64]
+
+
+@njit
+def _look(
+    w: Lanes, k: int, open_to: OpenTo, rows: QuestionRows, rules: Floats, values: Floats, seen: Seen
+) -> None:
+    asked = run_lane(w, k, open_to)
+    seen.ended[k] = asked == NO_QUESTION
+    if asked == NO_QUESTION:
+        seen.observations[k, :] = 0.0
+    else:
+        put_question(w, k, rows)
+        fill_codec(rows.codec[k : k + 1], values)
+        scale(values, rules, seen.observations[k])
+    seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
+
+
+@njit
+def _step(
+    w: Lanes, answers: Ints, open_to: OpenTo, rows: QuestionRows, rules: Floats, values: Floats, seen: Seen
+) -> None:
+    for k in range(len(answers)):
+        if not seen.ended[k]:
+            answer_codec(w, k, answers[k])
+            _look(w, k, open_to, rows, rules, values, seen)
+
+
+class CodecLanes(EnvLanes):
+    """Lanes that ask with which codec each transfer goes.
+
+    Args:
+        env: What to copy.
+        count: Lanes.
+        pool: Episodes to run, drawn evenly, instead of new ones.
+    """
+
+    env: Compression
+
+    def __init__(self, env: Compression, count: int, pool: Sequence[Episode] = ()) -> None:
+        choices = env.answers
+        super().__init__(env, count, choices.size, OpenTo(OPEN, False, False, 1.0), pool)
+        self._answers = choices
+        self._values = np.zeros(len(env.features))
+
+    def _look(self, world: BatchWorld, lane: int) -> None:
+        rules = self.env.features.rules
+        _look(world.arrays, lane, world.open_to, world.rows, rules, self._values, self.seen)
+
+    def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
+        answers = self._answers[actions] if actions.ndim == 1 else self._answers[tuple(actions.T)]
+        rules = self.env.features.rules
+        _step(world.arrays, answers, world.open_to, world.rows, rules, self._values, self.seen)

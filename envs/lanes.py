@@ -1,0 +1,149 @@
+"""Many copies of one environment side by side on the compiled world: what vector environments are made of."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+
+from envs.base import DRAWS, WorldEnv
+from sim.batch.world import BatchWorld, OpenTo
+from sim.episode import Episode
+
+
+class Seen(NamedTuple):
+    """What lanes have come to, an entry a lane; kernels write it in place.
+
+    Attributes:
+        observations: Shape (lanes, features); zeros at the end.
+        masks: What the open questions allow, shape (lanes, actions); all, where nothing is ever forbidden.
+        costs: Accrued since the start of the episode, in seconds; 0 until the first step.
+        now_s: Seconds since the start of the episode.
+        ended: Whether all have moved.
+    """
+
+    observations: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+    costs: NDArray[np.float64]
+    now_s: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+class EnvLanes(ABC):
+    """Copies of an environment, each on an episode of its own; a subclass turns actions into answers.
+
+    A lane does, for the same dice and actions, what the environment itself does: observations are equal to
+    float32's rounding, costs to 1e-9.
+
+    Attributes:
+        env: What is copied: question, codecs, features; it is only read.
+        seen: What the lanes have come to. Two arrays of observations take turns, so that one that was handed
+            out stays as it is for one step more.
+        rewards: Minus the cost, in seconds, that accrued since the question before, shape (lanes,).
+
+    Args:
+        env: What to copy.
+        count: Lanes.
+        actions: Entries of a mask.
+        open_to: Which questions are put.
+        pool: Episodes to run, drawn evenly, instead of new ones.
+    """
+
+    def __init__(
+        self, env: WorldEnv, count: int, actions: int, open_to: OpenTo, pool: Sequence[Episode] = ()
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"at least one environment is needed, got num_envs={count}")
+        self.env = env
+        shape = (count, len(env.features))
+        self.seen = Seen(
+            np.zeros(shape, np.float32),
+            np.ones((count, actions), np.bool_),
+            np.zeros(count),
+            np.zeros(count),
+            np.ones(count, np.bool_),
+        )
+        self.rewards = np.zeros(count)
+        self._other = np.zeros(shape, np.float32)
+        self._open_to = open_to
+        self._pool = tuple(pool)
+        self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
+        self._place = list(range(count))
+        self._world: BatchWorld | None = None
+
+    def __len__(self) -> int:
+        """Number of lanes."""
+        return len(self.rewards)
+
+    @property
+    def world(self) -> BatchWorld:
+        """The lanes as they run."""
+        if self._world is None:
+            raise RuntimeError("call reset() before step()")
+        return self._world
+
+    def episode(self, lane: int) -> Episode:
+        """The episode of a lane."""
+        return self.world.episodes[self._place[lane]]
+
+    def seed(self, seeds: Sequence[int | None]) -> None:
+        """Give lanes new dice; None leaves them theirs."""
+        for lane, seed in enumerate(seeds):
+            if seed is not None:
+                self._rngs[lane] = seeding.np_random(seed)[0]
+
+    def begin(self, lane: int) -> None:
+        """Start an episode on a lane: a drawn one that asks no question is drawn again."""
+        for _ in range(DRAWS):
+            self._start(lane)
+            if not self.seen.ended[lane]:
+                self.seen.costs[lane] = 0.0
+                return
+        scenario = self.episode(lane).scenario.name
+        raise ValueError(
+            f"none of {DRAWS} episodes of {scenario!r} asks dwcp/{type(self.env).__name__} a question; "
+            "give the scenario more requests or larger ones"
+        )
+
+    def step(self, actions: NDArray[Any]) -> None:
+        """Answer the open question of every lane and run it to its next; those at their end stay there.
+
+        Args:
+            actions: Of the environment's action space, one a lane; those of lanes at their end are ignored.
+        """
+        before, fresh = self.seen.costs.copy(), self._other
+        self._other = self.seen.observations
+        self.seen = self.seen._replace(observations=fresh)
+        self._step(self.world, actions)
+        np.subtract(before, self.seen.costs, out=self.rewards)
+
+    def _start(self, lane: int) -> None:
+        rng = self._rngs[lane]
+        if self._pool:
+            self._place[lane] = int(rng.integers(len(self._pool)))
+            if self._world is None:
+                self._world = self._make_world(self._pool)
+        else:
+            episode = self.env.draw_episode(rng)
+            if self._world is None:
+                self._world = self._make_world([episode] * len(self))
+            self._world.shelve(lane, episode)
+        self._world.start(lane, self._place[lane], self._quantum_s(self.episode(lane)))
+        self._look(self._world, lane)
+
+    def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
+        return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
+
+    def _quantum_s(self, episode: Episode) -> float:
+        """Longest wait, in seconds, where the dispatch question is open."""
+        return float("inf")
+
+    @abstractmethod
+    def _look(self, world: BatchWorld, lane: int) -> None:
+        """Run a lane to its next question and write what is seen of it."""
+
+    @abstractmethod
+    def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
+        """Answer the questions of all lanes that are not at their end, and look."""
