@@ -10,14 +10,12 @@ from envs.compression import Compression
 from envs.features import fill_codec, scale
 from envs.lanes import EnvLanes, Seen
 from sim.batch import ledger
-from sim.batch.events import answer_codec
-from sim.batch.layout import NO_QUESTION, OPEN, Ints, Lanes
+from sim.batch.events import answer_codec, start
+from sim.batch.layout import NO_QUESTION, OPEN, Floats, Ints, Lanes
 from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
 from sim.episode import Episode
 from sim.jit import njit
 from sim.question_rows import QuestionRows
-
-Floats = NDArray[np.float64]
 
 
 @njit
@@ -33,6 +31,25 @@ def _look(
         fill_codec(rows.codec[k : k + 1], values)
         scale(values, rules, seen.observations[k])
     seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
+
+
+@njit
+def _begin(
+    w: Lanes,
+    lanes: Ints,
+    places: Ints,
+    quanta: Floats,
+    open_to: OpenTo,
+    rows: QuestionRows,
+    rules: Floats,
+    values: Floats,
+    seen: Seen,
+) -> None:
+    for number in range(len(lanes)):
+        k = lanes[number]
+        start(w, k, places[number], quanta[number])
+        _look(w, k, open_to, rows, rules, values, seen)
+        seen.costs[k] = 0.0  # what passes before the first question is charged to the first step
 
 
 @njit
@@ -62,11 +79,12 @@ class CodecLanes(EnvLanes):
         self._answers = choices
         self._values = np.zeros(len(env.features))
 
-    def _look(self, world: BatchWorld, lane: int) -> None:
-        rules = self.env.features.rules
-        _look(world.arrays, lane, world.open_to, world.rows, rules, self._values, self.seen)
+    def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
+        _begin(world.arrays, lanes, places, quanta, *self._rest(world))
 
     def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
         answers = self._answers[actions] if actions.ndim == 1 else self._answers[tuple(actions.T)]
-        rules = self.env.features.rules
-        _step(world.arrays, answers, world.open_to, world.rows, rules, self._values, self.seen)
+        _step(world.arrays, answers, *self._rest(world))
+
+    def _rest(self, world: BatchWorld) -> tuple[OpenTo, QuestionRows, Floats, Floats, Seen]:
+        return world.open_to, world.rows, self.env.features.rules, self._values, self.seen

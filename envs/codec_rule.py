@@ -9,7 +9,7 @@ from sim.decisions import CodecQuestion, CodecRule
 
 SHORTEST: Final = "shortest"
 """Name of the rule that takes the codec with the shortest estimated time."""
-_ESTIMATED: Final = {"none": 0, "zstd": 1, "hde": 2, "hde_xor": 2, "amst": 3}
+ESTIMATED: Final = {"none": 0, "zstd": 1, "hde": 2, "hde_xor": 2, "amst": 3}
 """Place of a codec's family in what `envs.estimates.Estimates`."""
 
 
@@ -40,7 +40,7 @@ def shortest_alone(codecs: Sequence[Codec]) -> CodecRule:
 
     Variants of a family (levels, streams) have one estimate, so of each family the first is taken.
     """
-    places = [_ESTIMATED[codec.family] for codec in codecs]
+    places = [ESTIMATED[codec.family] for codec in codecs]
     numbers = range(len(places))
 
     def rule(question: CodecQuestion) -> int:

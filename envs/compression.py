@@ -83,7 +83,7 @@ class Compression(WorldEnv):
                 self.answers[FAMILIES.index("zstd"), number] = codecs.index(name)
             for number, name in enumerate(by_streams):
                 self.answers[FAMILIES.index("amst"), :, number] = codecs.index(name)
-            self.action_space = spaces.MultiDiscrete(self.answers.shape)
+            self.action_space = spaces.MultiDiscrete(list(self.answers.shape))
 
     def _answer(self, question: Question, action: Any) -> int:
         return int(self.answers[tuple(np.asarray(action, int))]) if self._multi else int(action)

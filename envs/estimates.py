@@ -21,9 +21,7 @@ from sim.decisions import CodecQuestion
 from sim.jit import njit
 from sim.payloads import CLASS_NAMES
 from sim.physics import CUBIC, GOODPUT_SHARE, startup_s, stream_ceiling
-
-CODEC_ROW: Final = np.dtype([(name, np.float64) for name in CodecQuestion._fields])
-"""A codec question as a row of numbers, which compiled code can read."""
+from sim.question_rows import CODEC_ROW
 
 _RATIO_EXPONENTS: Final = tuple(1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES)
 """From the ratio of a scattered sample to that of the payload, by class (measured): samples miss repeats."""

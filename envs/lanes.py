@@ -9,6 +9,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from envs.base import DRAWS, WorldEnv
+from sim.batch.layout import Floats, Ints
 from sim.batch.world import BatchWorld, OpenTo
 from sim.episode import Episode
 
@@ -70,7 +71,7 @@ class EnvLanes(ABC):
         self._open_to = open_to
         self._pool = tuple(pool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
-        self._place = list(range(count))
+        self._place = np.arange(count)
         self._world: BatchWorld | None = None
 
     def __len__(self) -> int:
@@ -86,7 +87,7 @@ class EnvLanes(ABC):
 
     def episode(self, lane: int) -> Episode:
         """The episode of a lane."""
-        return self.world.episodes[self._place[lane]]
+        return self.world.episodes[int(self._place[lane])]
 
     def seed(self, seeds: Sequence[int | None]) -> None:
         """Give lanes new dice; None leaves them theirs."""
@@ -94,14 +95,18 @@ class EnvLanes(ABC):
             if seed is not None:
                 self._rngs[lane] = seeding.np_random(seed)[0]
 
-    def begin(self, lane: int) -> None:
-        """Start an episode on a lane: a drawn one that asks no question is drawn again."""
+    def begin(self, lanes: Sequence[int] | NDArray[np.int64]) -> None:
+        """Start an episode on lanes: a drawn one that asks no question is drawn again."""
+        chosen = np.asarray(lanes, np.int64)
         for _ in range(DRAWS):
-            self._start(lane)
-            if not self.seen.ended[lane]:
-                self.seen.costs[lane] = 0.0
+            if not len(chosen):
                 return
-        scenario = self.episode(lane).scenario.name
+            for lane in chosen.tolist():
+                self._draw(lane)
+            quanta = np.array([self._quantum_s(self.episode(lane)) for lane in chosen.tolist()])
+            self._begin(self.world, chosen, self._place[chosen], quanta)
+            chosen = chosen[self.seen.ended[chosen]]
+        scenario = self.episode(int(chosen[0])).scenario.name
         raise ValueError(
             f"none of {DRAWS} episodes of {scenario!r} asks dwcp/{type(self.env).__name__} a question; "
             "give the scenario more requests or larger ones"
@@ -119,19 +124,17 @@ class EnvLanes(ABC):
         self._step(self.world, actions)
         np.subtract(before, self.seen.costs, out=self.rewards)
 
-    def _start(self, lane: int) -> None:
-        rng = self._rngs[lane]
+    def _draw(self, lane: int) -> None:
+        """Choose or draw the next episode of a lane."""
         if self._pool:
-            self._place[lane] = int(rng.integers(len(self._pool)))
+            self._place[lane] = int(self._rngs[lane].integers(len(self._pool)))
             if self._world is None:
                 self._world = self._make_world(self._pool)
         else:
-            episode = self.env.draw_episode(rng)
+            episode = self.env.draw_episode(self._rngs[lane])
             if self._world is None:
                 self._world = self._make_world([episode] * len(self))
             self._world.shelve(lane, episode)
-        self._world.start(lane, self._place[lane], self._quantum_s(self.episode(lane)))
-        self._look(self._world, lane)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
@@ -141,9 +144,9 @@ class EnvLanes(ABC):
         return float("inf")
 
     @abstractmethod
-    def _look(self, world: BatchWorld, lane: int) -> None:
-        """Run a lane to its next question and write what is seen of it."""
+    def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
+        """Put lanes at the start of episodes on the shelf, run them to their first questions, and look."""
 
     @abstractmethod
     def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
-        """Answer the questions of all lanes that are not at their end, and look."""
+        """Answer the questions of all lanes that are not at their end, run them to their next, and look."""

@@ -82,18 +82,29 @@ def put_question(w: Lanes, k: int, rows: QuestionRows) -> None:
 def copy_lane(w: Lanes, source: int, target: int) -> None:
     """Let a lane go on from where another stands."""
     w.lanes[target] = w.lanes[source]
-    site = w.sites[w.lanes[source]["episode"]]
     lane = w.lanes[source]
-    w.flows[target, : lane["carried"]] = w.flows[source, : lane["carried"]]
-    w.carried[target, : lane["carried"]] = w.carried[source, : lane["carried"]]
-    w.moving[target, : lane["moving"]] = w.moving[source, : lane["moving"]]
-    w.open[target, : lane["open"]] = w.open[source, : lane["open"]]
-    w.waiting[target, : lane["waiting"]] = w.waiting[source, : lane["waiting"]]
-    w.recorded[target, : lane["recorded"]] = w.recorded[source, : lane["recorded"]]
-    w.transfers[target, : site["requests"]] = w.transfers[source, : site["requests"]]
-    w.datasets[target] = w.datasets[source]
-    w.kinds[target] = w.kinds[source]
-    w.averages[target] = w.averages[source]
+    site = w.sites[lane["episode"]]
+    _copy(w.flows, source, target, lane["carried"])
+    _copy(w.carried, source, target, lane["carried"])
+    _copy(w.moving, source, target, lane["moving"])
+    _copy(w.open, source, target, lane["open"])
+    _copy(w.waiting, source, target, lane["waiting"])
+    _copy(w.recorded, source, target, lane["recorded"])
+    _copy(w.transfers, source, target, site["requests"])
+    _copy(w.datasets, source, target, w.datasets.shape[1])
+    _copy(w.averages, source, target, site["paths"])
+    for kind in range(w.kinds.shape[1]):
+        w.kinds[target, kind, 0], w.kinds[target, kind, 1] = (
+            w.kinds[source, kind, 0],
+            w.kinds[source, kind, 1],
+        )
+
+
+@njit
+def _copy(rows: NDArray[Any], source: int, target: int, count: int) -> None:
+    """Copy the first rows of a lane one by one: to assign slices takes an array of its own."""
+    for place in range(count):
+        rows[target, place] = rows[source, place]
 
 
 class BatchWorld:
