@@ -28,17 +28,17 @@ def _look(
         seen.observations[k, :] = 0.0
     else:
         put_question(w, k, rows)
-        fill_codec(rows.codec[k : k + 1], values)
-        scale(values, rules, seen.observations[k])
+        fill_codec(rows.codec[k : k + 1], values[k])
+        scale(values[k], rules, seen.observations[k])
     seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
 
 
 @njit
 def _begin(
-    w: Lanes,
     lanes: Ints,
     places: Ints,
     quanta: Floats,
+    w: Lanes,
     open_to: OpenTo,
     rows: QuestionRows,
     rules: Floats,
@@ -54,37 +54,41 @@ def _begin(
 
 @njit
 def _step(
-    w: Lanes, answers: Ints, open_to: OpenTo, rows: QuestionRows, rules: Floats, values: Floats, seen: Seen
+    first: int,
+    end: int,
+    answers: Ints,
+    w: Lanes,
+    open_to: OpenTo,
+    rows: QuestionRows,
+    rules: Floats,
+    values: Floats,
+    seen: Seen,
 ) -> None:
-    for k in range(len(answers)):
+    for k in range(first, end):
         if not seen.ended[k]:
             answer_codec(w, k, answers[k])
             _look(w, k, open_to, rows, rules, values, seen)
 
 
 class CodecLanes(EnvLanes):
-    """Lanes that ask with which codec each transfer goes.
-
-    Args:
-        env: What to copy.
-        count: Lanes.
-        pool: Episodes to run, drawn evenly, instead of new ones.
-    """
+    """Lanes that ask with which codec each transfer goes; arguments as of `EnvLanes`."""
 
     env: Compression
 
-    def __init__(self, env: Compression, count: int, pool: Sequence[Episode] = ()) -> None:
-        choices = env.answers
-        super().__init__(env, count, choices.size, OpenTo(OPEN, False, False, 1.0), pool)
-        self._answers = choices
-        self._values = np.zeros(len(env.features))
+    def __init__(
+        self, env: Compression, count: int, pool: Sequence[Episode] = (), *, threads: int = 1
+    ) -> None:
+        answers = env.answers
+        super().__init__(env, count, answers.size, OpenTo(OPEN, False, False, 1.0), pool, threads=threads)
+        self._answers = answers
+        self._values = np.zeros((count, len(env.features)))
 
     def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
-        _begin(world.arrays, lanes, places, quanta, *self._rest(world))
+        _begin(lanes, places, quanta, *self._rest(world))
 
-    def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
+    def _step(self, world: BatchWorld, actions: NDArray[Any], first: int, end: int) -> None:
         answers = self._answers[actions] if actions.ndim == 1 else self._answers[tuple(actions.T)]
-        _step(world.arrays, answers, *self._rest(world))
+        _step(first, end, answers, *self._rest(world))
 
-    def _rest(self, world: BatchWorld) -> tuple[OpenTo, QuestionRows, Floats, Floats, Seen]:
-        return world.open_to, world.rows, self.env.features.rules, self._values, self.seen
+    def _rest(self, world: BatchWorld) -> tuple[Lanes, OpenTo, QuestionRows, Floats, Floats, Seen]:
+        return world.arrays, world.open_to, world.rows, self.env.features.rules, self._values, self.seen

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +45,7 @@ class EnvLanes(ABC):
         seen: What the lanes have come to. Two arrays of observations take turns, so that one that was handed
             out stays as it is for one step more.
         rewards: Minus the cost, in seconds, that accrued since the question before, shape (lanes,).
+        places: Which episode of the pool each lane runs, shape (lanes,); without a pool, each its own.
 
     Args:
         env: What to copy.
@@ -50,10 +53,18 @@ class EnvLanes(ABC):
         actions: Entries of a mask.
         open_to: Which questions are put.
         pool: Episodes to run, drawn evenly, instead of new ones.
+        threads: Threads among which a step divides the lanes.
     """
 
     def __init__(
-        self, env: WorldEnv, count: int, actions: int, open_to: OpenTo, pool: Sequence[Episode] = ()
+        self,
+        env: WorldEnv,
+        count: int,
+        actions: int,
+        open_to: OpenTo,
+        pool: Sequence[Episode] = (),
+        *,
+        threads: int = 1,
     ) -> None:
         if count < 1:
             raise ValueError(f"at least one environment is needed, got num_envs={count}")
@@ -71,8 +82,11 @@ class EnvLanes(ABC):
         self._open_to = open_to
         self._pool = tuple(pool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
-        self._place = np.arange(count)
+        self.places = np.arange(count)
         self._world: BatchWorld | None = None
+        ends = np.linspace(0, count, threads + 1).astype(int).tolist()
+        self._parts = list(pairwise(ends))
+        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __len__(self) -> int:
         """Number of lanes."""
@@ -87,7 +101,7 @@ class EnvLanes(ABC):
 
     def episode(self, lane: int) -> Episode:
         """The episode of a lane."""
-        return self.world.episodes[int(self._place[lane])]
+        return self.world.episodes[int(self.places[lane])]
 
     def seed(self, seeds: Sequence[int | None]) -> None:
         """Give lanes new dice; None leaves them theirs."""
@@ -104,7 +118,7 @@ class EnvLanes(ABC):
             for lane in chosen.tolist():
                 self._draw(lane)
             quanta = np.array([self._quantum_s(self.episode(lane)) for lane in chosen.tolist()])
-            self._begin(self.world, chosen, self._place[chosen], quanta)
+            self._begin(self.world, chosen, self.places[chosen], quanta)
             chosen = chosen[self.seen.ended[chosen]]
         scenario = self.episode(int(chosen[0])).scenario.name
         raise ValueError(
@@ -121,13 +135,16 @@ class EnvLanes(ABC):
         before, fresh = self.seen.costs.copy(), self._other
         self._other = self.seen.observations
         self.seen = self.seen._replace(observations=fresh)
-        self._step(self.world, actions)
+        if self._threads is None:
+            self._step(self.world, actions, 0, len(self))
+        else:
+            list(self._threads.map(lambda part: self._step(self.world, actions, *part), self._parts))
         np.subtract(before, self.seen.costs, out=self.rewards)
 
     def _draw(self, lane: int) -> None:
         """Choose or draw the next episode of a lane."""
         if self._pool:
-            self._place[lane] = int(self._rngs[lane].integers(len(self._pool)))
+            self.places[lane] = int(self._rngs[lane].integers(len(self._pool)))
             if self._world is None:
                 self._world = self._make_world(self._pool)
         else:
@@ -148,5 +165,5 @@ class EnvLanes(ABC):
         """Put lanes at the start of episodes on the shelf, run them to their first questions, and look."""
 
     @abstractmethod
-    def _step(self, world: BatchWorld, actions: NDArray[Any]) -> None:
-        """Answer the questions of all lanes that are not at their end, run them to their next, and look."""
+    def _step(self, world: BatchWorld, actions: NDArray[Any], first: int, end: int) -> None:
+        """Answer the questions of lanes ``first`` to ``end`` that are not at their end, run on, and look."""

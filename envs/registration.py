@@ -10,6 +10,10 @@ IDS = {
 }
 
 
+VECTORS = {"dwcp/Compression-v0": "envs.vector:compression"}
+"""Those that have copies on the compiled world."""
+
+
 def register() -> None:
     """Make the environments known to Gymnasium; a second call changes nothing.
 
@@ -17,4 +21,10 @@ def register() -> None:
     """
     for name, entry_point in IDS.items():
         if name not in gym.registry:
-            gym.register(name, entry_point=entry_point, order_enforce=False, disable_env_checker=True)
+            gym.register(
+                name,
+                entry_point=entry_point,
+                vector_entry_point=VECTORS.get(name),
+                order_enforce=False,
+                disable_env_checker=True,
+            )

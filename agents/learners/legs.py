@@ -24,7 +24,8 @@ from agents.learners.guidance import GuidedDQN
 from agents.learners.imitation import imitate
 from agents.learners.models import fitting_kinds, make_model
 from agents.learners.settings import LearnerConfig, MaskedDQNConfig, MaskedPPOConfig, OnPolicyConfig
-from agents.learners.training_env import TrainingEpisode, training_envs
+from agents.learners.training_env import TrainingEpisode
+from agents.learners.training_lanes import training_envs
 from agents.play import MakeEnv
 from sim.files import TEMPORARY, writing
 from sim.randomness import stream
@@ -137,7 +138,8 @@ def _run_leg(
 ) -> tuple[BaseAlgorithm, list[float]]:
     """One leg, up to the first update at or after ``until`` steps."""
     dice = int(stream(plan.seed, f"{plan.config.name} leg {leg}").integers(2**31))
-    envs = training_envs(pool, plan.make_env, plan.config.envs, 1.0 - plan.config.gamma)
+    unit = 1.0 - plan.config.gamma
+    envs = training_envs(pool, plan.make_env, plan.config.envs, unit, engine=plan.config.engine)
     if model is None:
         model = make_model(plan.config, envs, dice)
         if (name := _imitates(plan)) is not None:

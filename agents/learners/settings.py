@@ -54,6 +54,8 @@ class LearnerConfig(Settings):
     """Decisions to train on, for each seed."""
     envs: int = Field(default=8, ge=1)
     """Environments stepped side by side."""
+    engine: Literal["batch", "simpy"] = "batch"
+    """The world to learn in: the compiled one where the task has it (see docs/engines.md), or SimPy's."""
     gamma: float = Field(default=0.99, gt=0, le=1)
     """Discount of the cost of later decisions."""
     schedule: Literal["constant", "linear"] = "constant"

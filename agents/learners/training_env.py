@@ -7,9 +7,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces.utils import flatdim
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.play import MakeEnv, play
+from agents.play import play
 from agents.policy import Policy
 from envs.base import WorldEnv
 from sim.episode import Episode
@@ -108,8 +107,3 @@ class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):
         saved = passed - self._passed + float(reward)
         self._passed = passed
         return observation, saved / self._reference.mean_cost * self._unit, terminated, truncated, info
-
-
-def training_envs(pool: Sequence[TrainingEpisode], make_env: MakeEnv, count: int, unit: float) -> DummyVecEnv:
-    """``count`` environments side by side in this process: the fastest way for cheap environments."""
-    return DummyVecEnv([lambda: PoolEnv(make_env(), pool, unit)] * count)

@@ -5,7 +5,8 @@ import pytest
 
 from agents.catalogue import static_policies
 from agents.heuristics import Fixed
-from agents.learners.training_env import PoolEnv, training_envs, training_episode
+from agents.learners.training_env import PoolEnv, training_episode
+from agents.learners.training_lanes import training_envs
 from agents.play import play
 from envs.compression import Compression
 from sim.episode import draw_episode
@@ -93,8 +94,9 @@ def test_every_episode_of_the_pool_comes_about_equally_often(crowded):
     assert max(abs(count - 100) for count in counts) < 4 * 9.1
 
 
-def test_environments_side_by_side_have_dice_of_their_own(pool, make_env):
-    envs = training_envs(pool, make_env, 4, UNIT)
+@pytest.mark.parametrize("engine", ["batch", "simpy"])
+def test_environments_side_by_side_have_dice_of_their_own(pool, make_env, engine):
+    envs = training_envs(pool, make_env, 4, UNIT, engine=engine)
     envs.seed(11)
     first = envs.reset()
     envs.seed(11)
@@ -102,9 +104,31 @@ def test_environments_side_by_side_have_dice_of_their_own(pool, make_env):
     assert len(np.unique(first, axis=0)) == 4
 
 
-def test_the_observation_of_a_learner_is_that_of_the_bare_environment(pool, make_env):
-    envs = training_envs(pool[:1], make_env, 1, UNIT)
+@pytest.mark.parametrize("engine", ["batch", "simpy"])
+def test_the_observation_of_a_learner_is_that_of_the_bare_environment(pool, make_env, engine):
+    envs = training_envs(pool[:1], make_env, 1, UNIT, engine=engine)
     bare = make_env()
     seen, _ = bare.reset(options={"episode": pool[0].episode})
     np.testing.assert_array_equal(envs.reset()[0], seen)
     np.testing.assert_array_equal(envs.step(np.array([1]))[0][0], bare.step(1)[0])
+
+
+def test_both_engines_give_a_learner_the_same_steps(pool, make_env):
+    fast, slow = (training_envs(pool, make_env, 5, UNIT, engine=engine) for engine in ("batch", "simpy"))
+    fast.seed(4)
+    slow.seed(4)
+    seen, expected = fast.reset(), slow.reset()
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(200):
+        np.testing.assert_allclose(seen, expected, atol=1e-6)
+        actions = rng.integers(fast.action_space.n, size=5)
+        seen, rewards, dones, infos = fast.step(actions)
+        expected, its_rewards, its_dones, its_infos = slow.step(actions)
+        np.testing.assert_allclose(rewards, its_rewards, rtol=1e-4, atol=1e-6)
+        assert dones.tolist() == its_dones.tolist()
+        for copy in np.flatnonzero(dones):
+            theirs = its_infos[copy]["terminal_observation"]
+            np.testing.assert_array_equal(infos[copy]["terminal_observation"], theirs)
+        ends += int(dones.sum())
+    assert ends >= 5
+    assert np.all(np.stack(fast.env_method("action_masks")) == np.stack(slow.env_method("action_masks")))
