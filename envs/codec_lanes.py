@@ -28,8 +28,8 @@ def _look(
         seen.observations[k, :] = 0.0
     else:
         put_question(w, k, rows)
-        fill_codec(rows.codec[k : k + 1], values[k])
-        scale(values[k], rules, seen.observations[k])
+        fill_codec(rows.codec[k : k + 1], values)
+        scale(values, rules, seen.observations[k])
     seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
 
 
@@ -48,7 +48,7 @@ def _begin(
     for number in range(len(lanes)):
         k = lanes[number]
         start(w, k, places[number], quanta[number])
-        _look(w, k, open_to, rows, rules, values, seen)
+        _look(w, k, open_to, rows, rules, values[0], seen)
         seen.costs[k] = 0.0  # what passes before the first question is charged to the first step
 
 
@@ -67,7 +67,7 @@ def _step(
     for k in range(first, end):
         if not seen.ended[k]:
             answer_codec(w, k, answers[k])
-            _look(w, k, open_to, rows, rules, values, seen)
+            _look(w, k, open_to, rows, rules, values[first], seen)
 
 
 class CodecLanes(EnvLanes):
@@ -81,7 +81,7 @@ class CodecLanes(EnvLanes):
         answers = env.answers
         super().__init__(env, count, answers.size, OpenTo(OPEN, False, False, 1.0), pool, threads=threads)
         self._answers = answers
-        self._values = np.zeros((count, len(env.features)))
+        self._values = np.zeros((count, len(env.features)))  # scratch, a row a thread: that of its first lane
 
     def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
         _begin(lanes, places, quanta, *self._rest(world))

@@ -42,7 +42,7 @@ _USABLE, _CROSS_WEIGHT, _WINDOW_RATE, _LOSS_RATE = range(OFFERS)
 
 _TOLERANCE = 1e-12
 _MAX_ROUNDS = 100
-_ROUNDING = 1e-15
+_ROUNDING = 1e-12
 """Share of the clock that is rounding: without this, one that ends as an outage begins would wait for its
 end, and of two that end together one would end later."""
 
@@ -226,6 +226,8 @@ def advance(
             moved = flows[i]["rate"] * elapsed
             if i == ended or flows[i]["remaining"] - moved <= flows[i]["rate"] * end * _ROUNDING:
                 moved = flows[i]["remaining"]
+                if i < ended:
+                    ended = i
             flows[i]["remaining"] -= moved
             flows[i]["cpu_s"] += moved * flows[i]["cpu_per_byte"]
         now = end

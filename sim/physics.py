@@ -159,17 +159,20 @@ def stream_time(
     pipe = full * rtt_s
     limit = pipe + queue_bytes / PACKET
     gap = 1.0 / loss if loss > 0.0 else inf
+    a_round, a_packet_s, part_of_gap = 1.0 / rtt_s, 1.0 / full, gap / _STEPS_PER_LOSS  # divided once: slow
     to_loss, time_s, window = gap, rtt_s, INITIAL_WINDOW
     slow_start, peak, origin_s, since_s, reno_window = True, 0.0, 0.0, 0.0, 0.0
     losses = 0
     for _ in range(_MAX_STEPS):
         flight = min(window, top)
-        rate = min(flight / rtt_s, full)
-        step_s = max(rtt_s, flight / full)
+        rate = min(flight * a_round, full)
+        step_s = max(rtt_s, flight * a_packet_s)
         if not slow_start:
-            step_s = max(step_s, min(gap / (_STEPS_PER_LOSS * rate), origin_s / _STEPS_PER_CYCLE))
-        sent = min(rate * step_s, left, to_loss)
-        spent_s = sent / rate
+            step_s = max(step_s, min(part_of_gap / rate, origin_s * (1.0 / _STEPS_PER_CYCLE)))
+        sent, spent_s = rate * step_s, step_s
+        if sent > min(left, to_loss):
+            sent = min(left, to_loss)
+            spent_s = sent / rate
         time_s, left, to_loss = time_s + spent_s, left - sent, to_loss - sent
         if left <= 0.0:
             return time_s + rtt_s
@@ -190,7 +193,7 @@ def stream_time(
             since_s += spent_s
             if since_s <= 0.0:
                 continue
-            reno_window += reno_slope * min(spent_s, since_s) / rtt_s
+            reno_window += reno_slope * min(spent_s, since_s) * a_round
             window = reno_window
             if cc != RENO:
                 window = max(window, _CUBIC_C * (since_s + rtt_s - origin_s) ** 3 + peak)

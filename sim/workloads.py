@@ -200,7 +200,7 @@ def _periodic(workload: Workload, count: int, rng: np.random.Generator) -> tuple
     period = mean * np.exp(
         rng.normal(0.125, 0.5, workload.datasets)
     )  # makes the mean rate, E[1 / period], 1 / mean
-    rounds = int(2 * count * workload.interval_s / period.min()) + 2
+    rounds = max(int(2 * count * workload.interval_s / period.min()) + 2, -(-count // workload.datasets))
     times = (rng.random(workload.datasets) + np.arange(rounds)[:, None]) * period
     times += rng.normal(0.0, 0.05, times.shape) * period
     times = np.maximum(times, 0.0)

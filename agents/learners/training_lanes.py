@@ -53,6 +53,7 @@ class TrainingLanes(VecEnv):
         self._references = _Reference(pool, unit)
         self._passed = np.zeros(count)
         self._actions: NDArray[Any] = np.zeros(0)
+        self._nothing: list[dict[str, Any]] = [{} for _ in range(count)]
         super().__init__(count, env.observation_space, env.action_space)
 
     def reset(self) -> VecEnvObs:
@@ -74,11 +75,13 @@ class TrainingLanes(VecEnv):
         rewards = np.empty(self.num_envs, np.float32)
         self._references.reward(lanes.places, seen.now_s, seen.ended, lanes.rewards, self._passed, rewards)
         dones = seen.ended.copy()
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        ended = np.flatnonzero(dones)
-        for copy in ended.tolist():
-            infos[copy]["terminal_observation"] = seen.observations[copy].copy()
-        self._begin(ended)
+        infos = self._nothing
+        if dones.any():
+            ended = np.flatnonzero(dones)
+            infos = infos.copy()
+            for copy in ended.tolist():
+                infos[copy] = {"terminal_observation": seen.observations[copy].copy()}
+            self._begin(ended)
         return seen.observations, rewards, dones, infos
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:

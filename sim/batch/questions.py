@@ -5,8 +5,8 @@ import numpy as np
 from sim.batch.backlog import may_take, may_wait
 from sim.batch.layout import Lanes, Row
 from sim.batch.network import count_now, piece_now
-from sim.batch.sharing import order_by_request
 from sim.batch.sender import delta_ratio, memory_pressure, probe_row, usable_baseline
+from sim.batch.sharing import order_by_request
 from sim.batch.stages import estimated_change
 from sim.jit import njit
 from sim.question_rows import QuestionRows
@@ -45,9 +45,7 @@ def codec_question(w: Lanes, k: int, question: Row) -> None:
     q["window_bytes"] = w.limits[e, path, 0]
     q["cores"] = site["cores"]
     q["cpu_load"] = 1.0 - (w.cores[e, piece_now(w, k)] - lane["cores_busy"]) / site["cores"]
-    q["memory_pressure"] = (
-        lane["baseline_bytes"] / site["baseline_memory"] if site["baseline_memory"] else 1.0
-    )
+    q["memory_pressure"] = memory_pressure(w, k)
     q["running"], q["waiting"], q["streams"] = lane["running"], lane["waiting"], np.floor(lane["streams"])
     q["wire_backlog_bytes"], q["core_backlog_s"] = lane["wire_bytes"], lane["core_s"]
     q["zstd_ratio"], q["hde_ratio"] = w.kinds[k, kind, 0], w.kinds[k, kind, 1]

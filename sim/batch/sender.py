@@ -1,4 +1,4 @@
-"""What the sending site of a lane keeps: baselines and lagged averages, as `sim.hosts` and `sim.telemetry`."""
+"""What the sending site of a lane keeps: baselines and averages, as `sim.hosts` and `sim.telemetry`."""
 
 import numpy as np
 

@@ -155,3 +155,9 @@ def test_shares_of_every_mix_sum_to_one(mix: Any) -> None:
 def test_a_bad_workload_names_the_field(change: dict[str, Any], names: str) -> None:
     with pytest.raises(ValueError, match=f"workload {names}"):
         replace(PLAIN, **change)
+
+
+def test_a_single_dataset_in_sync_is_sent_as_often_as_asked() -> None:
+    alone = replace(PLAIN, arrivals="sync", datasets=1, one_off=0.0)
+    for seed in range(200):
+        assert len(draw_requests(alone, 128, np.random.default_rng(seed)).arrival_s) == 128
