@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from envs.estimates import estimate
 from sim.codecs import Codec
 from sim.decisions import CodecQuestion, CodecRule
+from sim.estimates import PLACES, estimate
 
 SHORTEST: Final = "shortest"
 """Name of the rule that takes the codec with the shortest estimated time."""
-ESTIMATED: Final = {"none": 0, "zstd": 1, "hde": 2, "hde_xor": 2, "amst": 3}
-"""Place of a codec's family in what `envs.estimates.Estimates`."""
 
 
 def codec_rule(name: str, codecs: Sequence[Codec]) -> CodecRule:
@@ -40,7 +38,7 @@ def shortest_alone(codecs: Sequence[Codec]) -> CodecRule:
 
     Variants of a family (levels, streams) have one estimate, so of each family the first is taken.
     """
-    places = [ESTIMATED[codec.family] for codec in codecs]
+    places = [PLACES[codec.family] for codec in codecs]
     numbers = range(len(places))
 
     def rule(question: CodecQuestion) -> int:

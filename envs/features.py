@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.estimates import alone, codec_rows
 from sim.decisions import CodecQuestion
+from sim.estimates import alone, codec_rows
 from sim.jit import njit
 from sim.payloads import CLASS_NAMES
 from sim.physics import MSS
@@ -213,7 +213,7 @@ _ESTIMATES = (
         for name in ("zstd", "hde", "amst")
     ),
 )
-"""What the measurements come to: the sender's own estimates, see `envs.estimates`."""
+"""What the measurements come to: the sender's own estimates, see `sim.estimates`."""
 
 _FEATURES = _PUBLISHED + _STATE + _ESTIMATES
 

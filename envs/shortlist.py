@@ -6,20 +6,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.estimates import alone
 from sim.codecs import FITTED
 from sim.decisions import DispatchQuestion, PathView, Waiting
+from sim.estimates import alone
 from sim.jit import njit
 from sim.payloads import CLASS_NAMES
 
 Floats = NDArray[np.float64]
 
 _FAMILIES: Final = ("none", "zstd", "hde", "amst")
-"""Order of `envs.estimates.Estimates`."""
+"""Order of `sim.estimates.Estimates`."""
 _OF_TRANSFER: Final = ("size_bytes", "sample_ratio", "kind", "has_baseline", "changed", "delta_ratio")
 _OF_PATH: Final = ("capacity", "bandwidth", "rtt_s", "loss", "window_bytes")
 _ROW: Final = np.dtype([(name, np.float64) for name in (*_OF_TRANSFER, *_OF_PATH)])
-"""What `envs.estimates.alone` reads of a codec question."""
+"""What `sim.estimates.alone` reads of a codec question."""
 _EXPONENTS: Final = tuple(1.0 / FITTED.classes[name].sample_exponent for name in CLASS_NAMES)
 """From the ratio of a scattered sample to that of the payload, by class (measured)."""
 

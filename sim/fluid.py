@@ -182,6 +182,19 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
 
 
 @njit
+def _first_end(flows: Flows, count: int, now: float, until: float) -> tuple[float, int]:
+    """When the first flow ends at the rates that they have now, and its row; or ``until`` and -1."""
+    end, ended = until, -1
+    for i in range(count):
+        rate, remaining = flows[i]["rate"], flows[i]["remaining"]
+        if rate > 0.0 or remaining <= 0.0:
+            at = now + remaining / rate if remaining > 0.0 else now
+            if at < end or (ended < 0 and at <= end):
+                end, ended = at, i
+    return end, ended
+
+
+@njit
 def advance(
     flows: Flows,
     count: int,
@@ -212,13 +225,7 @@ def advance(
         end = until
         if piece + 1 < times.shape[0] and times[piece + 1] < end:
             end = times[piece + 1]
-        ended = -1
-        for i in range(count):
-            rate, remaining = flows[i]["rate"], flows[i]["remaining"]
-            if rate > 0.0 or remaining <= 0.0:
-                at = now + remaining / rate if remaining > 0.0 else now
-                if at < end or (ended < 0 and at <= end):
-                    end, ended = at, i
+        end, ended = _first_end(flows, count, now, end)
         if end == np.inf:
             return now, -1, shared
         elapsed = end - now

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.fluid import FLOW, OFFERS
+from sim.question_rows import CODEC_ROW
 
 Rows = NDArray[np.void]
 Row = Any
@@ -22,6 +23,9 @@ NO_QUESTION, ASK_CODEC, ASK_DISPATCH, ASK_SHARE = range(4)
 
 OPEN: Final = -1
 """In place of the codec that a rule always takes: the question is left open."""
+SHORTEST: Final = -2
+"""In its place, too: the codec with the shortest estimate is taken, alone on path and cores; of equals the
+first."""
 
 SITE: Final = np.dtype(
     [
@@ -86,6 +90,7 @@ CODEC: Final = np.dtype(
         ("is_xor", np.bool_),
         ("is_amst", np.bool_),
         ("is_zstd", np.bool_),
+        ("estimate", np.int64),  # place of its family's among `sim.estimates.Estimates`
     ]
 )
 """One codec of the world's list."""
@@ -239,6 +244,7 @@ class Lanes(NamedTuple):
     kinds: Floats  # average ratio of zstd and of deltas, (K, payload classes, 2)
     averages: Rows  # AVERAGE, (K, paths)
     offers: Floats  # scratch of `sim.fluid`, (K, paths, 4)
+    asked: Rows  # scratch: a codec question that a rule answers, CODEC_ROW, (K,)
     order: Ints  # scratch: places of those in flight by request, (K, slots)
     wanted: Floats  # scratch: weights on the wire and on the cores, and streams, (K, slots, 3)
 
@@ -284,6 +290,7 @@ def empty_lanes(
         kinds=np.zeros((lanes, kinds, 2)),
         averages=np.zeros((lanes, paths), AVERAGE),
         offers=np.zeros((lanes, paths, OFFERS)),
+        asked=np.zeros(lanes, CODEC_ROW),
         order=np.zeros((lanes, slots), np.int64),
         wanted=np.zeros((lanes, slots, 3)),
     )

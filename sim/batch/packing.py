@@ -7,6 +7,7 @@ import numpy as np
 from sim.batch.layout import CODEC, Lanes, Rows
 from sim.codecs import Codec
 from sim.episode import Episode
+from sim.estimates import PLACES
 from sim.scenarios import LINK_TYPES
 from sim.transfers import plain_rates
 
@@ -20,6 +21,7 @@ def codec_rows(codecs: Sequence[Codec]) -> Rows:
             codec.family == "hde_xor",
             codec.family == "amst",
             codec.name.startswith("zstd"),
+            PLACES[codec.family],
         )
         for codec in codecs
     ]

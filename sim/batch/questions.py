@@ -8,6 +8,7 @@ from sim.batch.network import count_now, piece_now
 from sim.batch.sender import delta_ratio, memory_pressure, probe_row, usable_baseline
 from sim.batch.sharing import order_by_request
 from sim.batch.stages import estimated_change
+from sim.estimates import alone
 from sim.jit import njit
 from sim.question_rows import QuestionRows
 
@@ -51,6 +52,17 @@ def codec_question(w: Lanes, k: int, question: Row) -> None:
     q["zstd_ratio"], q["hde_ratio"] = w.kinds[k, kind, 0], w.kinds[k, kind, 1]
     q["single_rate"], q["amst_rate"] = known["single_rate"], known["amst_rate"]
     q["goodput_share"] = known["goodput_share"]
+
+
+@njit
+def shortest(w: Lanes, k: int) -> int:
+    """The codec with the shortest estimate for the transfer whose question stands."""
+    codec_question(w, k, w.asked[k])
+    seconds, best = alone(w.asked[k : k + 1]), 0
+    for number in range(1, len(w.codecs)):
+        if seconds[w.codecs[number]["estimate"]] < seconds[w.codecs[best]["estimate"]]:
+            best = number
+    return best
 
 
 @njit

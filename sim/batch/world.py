@@ -7,7 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.batch import events, ledger, questions
-from sim.batch.layout import ASK_CODEC, ASK_DISPATCH, ASK_SHARE, NO_QUESTION, Floats, Lanes, empty_lanes
+from sim.batch.layout import (
+    ASK_CODEC,
+    ASK_DISPATCH,
+    ASK_SHARE,
+    NO_QUESTION,
+    OPEN,
+    SHORTEST,
+    Floats,
+    Lanes,
+    empty_lanes,
+)
 from sim.batch.packing import codec_rows, needed, pack
 from sim.batch.sharing import apply_shares
 from sim.codecs import Codec
@@ -44,7 +54,7 @@ class OpenTo(NamedTuple):
     """Which questions lanes put; those that are closed answer themselves as in `sim.decisions.Rules`.
 
     Attributes:
-        codec: The codec of every transfer, or `sim.batch.layout.OPEN`.
+        codec: The codec of every transfer, or `OPEN` or `SHORTEST` of `sim.batch.layout`.
         dispatch: Whether it is asked who goes next; else first come, first served.
         share: Whether it is asked who gets how much; else all streams weigh the same.
         control_s: Seconds between two share questions.
@@ -60,8 +70,9 @@ class OpenTo(NamedTuple):
 def run_lane(w: Lanes, k: int, open_to: OpenTo) -> int:
     """Run a lane until a question stands that no rule answers; returns which."""
     asked = events.next_question(w, k, open_to.dispatch, open_to.share, open_to.control_s)
-    while asked == ASK_CODEC and open_to.codec >= 0:
-        events.answer_codec(w, k, open_to.codec)
+    while asked == ASK_CODEC and open_to.codec != OPEN:
+        number = questions.shortest(w, k) if open_to.codec == SHORTEST else open_to.codec
+        events.answer_codec(w, k, number)
         asked = events.next_question(w, k, open_to.dispatch, open_to.share, open_to.control_s)
     return asked
 

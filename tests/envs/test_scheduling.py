@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from envs.codec_rule import codec_rule
-from envs.estimates import estimate
+from sim.estimates import estimate
 from envs.scheduling import Scheduling
 from envs.scheduling_features import dispatch_features
 from envs.shortlist import Shortlister

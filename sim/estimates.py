@@ -43,6 +43,10 @@ class Estimates(NamedTuple):
     amst_s: float
 
 
+PLACES: Final = {"none": 0, "zstd": 1, "hde": 2, "hde_xor": 2, "amst": 3}
+"""Place of a codec's family among the estimates."""
+
+
 def codec_rows(question: CodecQuestion) -> NDArray[np.void]:
     """A question as the one row of a `CODEC_ROW` array."""
     return np.frombuffer(np.fromiter(question, np.float64), CODEC_ROW)
