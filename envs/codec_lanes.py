@@ -73,6 +73,7 @@ def _step(
 class CodecLanes(EnvLanes):
     """Lanes that ask with which codec each transfer goes; arguments as of `EnvLanes`."""
 
+    kernel = _step
     env: Compression
 
     def __init__(

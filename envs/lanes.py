@@ -1,10 +1,11 @@
 """Many copies of one environment side by side on the compiled world: what vector environments are made of."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -14,6 +15,10 @@ from envs.base import DRAWS, WorldEnv
 from sim.batch.layout import Floats, Ints
 from sim.batch.world import BatchWorld, OpenTo
 from sim.episode import Episode
+from sim.jit import is_compiled
+
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
@@ -41,6 +46,7 @@ class EnvLanes(ABC):
     float32's rounding, costs to 1e-9.
 
     Attributes:
+        kernel: What compiles last.
         env: What is copied: question, codecs, features; it is only read.
         seen: What the lanes have come to. Two arrays of observations take turns, so that one that was handed
             out stays as it is for one step more.
@@ -55,6 +61,8 @@ class EnvLanes(ABC):
         pool: Episodes to run, drawn evenly, instead of new ones.
         threads: Threads among which a step divides the lanes.
     """
+
+    kernel: ClassVar[Any]
 
     def __init__(
         self,
@@ -154,6 +162,8 @@ class EnvLanes(ABC):
             self._world.shelve(lane, episode)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
+        if not is_compiled(self.kernel):
+            _LOG.warning("compiling dwcp/%s for many lanes, once, about 40 s", type(self.env).__name__)
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
 
     def _quantum_s(self, episode: Episode) -> float:

@@ -27,13 +27,16 @@ Block = Callable[[int], None]
 
 
 class Row(TypedDict):
-    """One figure: ours, CartPole's, and ours over CartPole's (the median over the blocks)."""
+    """One figure: ours, CartPole's, and ours over CartPole's (the median over the blocks).
+
+    Figures that CartPole has no counterpart of have none beside them.
+    """
 
     name: str
     value: float
     unit: str
-    cartpole: float
-    ratio: float
+    cartpole: float | None
+    ratio: float | None
 
 
 class Bench(TypedDict):
@@ -43,12 +46,13 @@ class Bench(TypedDict):
     rows: list[Row]
 
 
-def measure(seconds: float = 3.0, scenarios: Sequence[str] = SCENARIOS) -> Bench:
+def measure(seconds: float = 3.0, scenarios: Sequence[str] = SCENARIOS, *, lanes: bool = True) -> Bench:
     """Measure everything, in CPU seconds of this process, resets included.
 
     Args:
         seconds: CPU seconds for each figure, ours and CartPole's together; twice that for training.
         scenarios: Those in which decisions are counted; training is on the first.
+        lanes: Whether the compiled world is measured, too.
     """
     cartpole = _random_steps(gym.make(CARTPOLE))
     rows = [
@@ -60,6 +64,8 @@ def measure(seconds: float = 3.0, scenarios: Sequence[str] = SCENARIOS) -> Bench
         _row(f"decisions, {usual}, always zstd", _random_steps(_ours(usual), ALWAYS), cartpole, seconds)
     )
     rows.append(_training_row(usual, 2 * seconds))
+    if lanes:
+        rows += _lane_rows(usual, cartpole, seconds)
     return {"machine": _machine(), "rows": rows}
 
 
@@ -74,9 +80,9 @@ def bench_table(found: Bench) -> Table:
         unit = row["unit"]
         table.add_row(
             row["name"],
-            f"{row['value']:,.0f} {unit}",
-            f"{row['cartpole']:,.0f} {unit}",
-            f"{row['ratio']:.3f}",
+            f"{row['value']:,.{0 if row['value'] >= 100 else 3}f} {unit}",
+            "" if row["cartpole"] is None else f"{row['cartpole']:,.0f} {unit}",
+            "" if row["ratio"] is None else f"{row['ratio']:.3f}",
         )
     return table
 
@@ -127,6 +133,37 @@ def _training_row(scenario: str, seconds: float) -> Row:
     return _row(
         f"PPO training steps, {scenario}", ours, learner(lambda: gym.make(CARTPOLE)), seconds, steps=4096
     )
+
+
+def _lane_rows(scenario: str, cartpole: Block, seconds: float) -> list[Row]:
+    """The compiled world: decisions by lanes, then what CartPole has no counterpart of."""
+    from experiments import bench_lanes as on
+
+    name = f"decisions, {scenario}, random answers"
+    rows = [
+        _row(f"{name}, {count} lanes", on.lanes_block(scenario, count), cartpole, seconds)
+        for count in on.LANES
+    ]
+    fresh = on.lanes_block(scenario, on.USUAL, fresh=True)
+    rows.append(_row(f"{name}, {on.USUAL} lanes, episodes drawn anew", fresh, cartpole, seconds))
+    both = on.wall_rate(on.lanes_block(scenario, on.USUAL, threads=2), int(2e5 * seconds))
+    rows.append(_plain(f"{name}, {on.USUAL} lanes, 2 threads, wall", both, "1/s"))
+    learner, still = on.ppo_blocks(scenario)
+    paired = _row("", learner, still, 4 * seconds, steps=4 * 8192)
+    trained = f"PPO training steps, {scenario}, {on.USUAL} lanes"
+    rows.append(_plain(trained, paired["value"], "1/s"))
+    rows.append(_plain(f"{trained}, over those where a step costs nothing", paired["ratio"] or 0.0, ""))
+    for running in on.RUNNING:
+        event_us, events = on.event_us(running)
+        rows.append(_plain(f"event, {running} transfers in flight", event_us, "us"))
+    rows.append(_plain("events a decision", events, ""))
+    rows.append(_plain(f"memory of a lane, {scenario}", on.bytes_a_lane(scenario), "B"))
+    rows.append(_plain("compilation, once", on.compile_s(), "s"))
+    return rows
+
+
+def _plain(name: str, value: float, unit: str) -> Row:
+    return {"name": name, "value": value, "unit": unit, "cartpole": None, "ratio": None}
 
 
 def _row(name: str, ours: Block, cartpole: Block, seconds: float, steps: int | None = None) -> Row:

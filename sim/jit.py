@@ -80,6 +80,14 @@ def njit_making_arrays(kernel: Kernel) -> Kernel:
     return _compile(kernel, counts_references=True)
 
 
+def is_compiled(kernel: Any) -> bool:
+    """Whether a kernel has its machine code, from this process or from one before."""
+    if not hasattr(kernel, "signatures"):  # NUMBA_DISABLE_JIT=1
+        return True
+    file = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}-*.nbi"
+    return bool(kernel.signatures) or any(Path(kernel._cache.cache_path or ".").glob(file))
+
+
 def _compile(kernel: Kernel, counts_references: bool) -> Kernel:
     options: dict[str, Any] = {
         "fastmath": False,

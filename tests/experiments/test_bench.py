@@ -6,13 +6,13 @@ import json
 import pytest
 from rich.console import Console
 
-from experiments import bench
+from experiments import bench, bench_lanes
 from experiments.bench import bench_table, measure
 
 
 @pytest.fixture(scope="module")
 def found():
-    return measure(0.1, scenarios=("wan", "lossy"))
+    return measure(0.1, scenarios=("wan", "lossy"), lanes=False)
 
 
 def test_it_can_be_written_as_json_and_read_back(found):
@@ -57,3 +57,14 @@ def test_the_table_shows_every_row(found):
     out = io.StringIO()
     Console(file=out, width=160).print(bench_table(found))
     assert all(row["name"] in out.getvalue() for row in found["rows"])
+
+
+def test_more_transfers_in_flight_cost_no_more_than_n_log_n_an_event():
+    few, _ = bench_lanes.event_us(16)
+    many, events = bench_lanes.event_us(512)
+    assert many / few < 10 * (512 * 9) / (16 * 4)  # ten times what the law says: clocks are noisy
+    assert events >= 3.0  # it comes, it moves, it ends
+
+
+def test_a_lane_takes_the_memory_of_its_transfers_not_of_its_episode():
+    assert 10_000 < bench_lanes.bytes_a_lane("wan") < 200_000
