@@ -17,7 +17,6 @@ from sim.batch.world import BatchWorld, OpenTo
 from sim.episode import Episode
 from sim.jit import is_compiled
 
-
 _LOG: Final = logging.getLogger(__name__)
 
 
