@@ -166,6 +166,42 @@ def scenarios(
 
 
 @app.command()
+def label(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Scenarios: names, or YAML files of one's own; all by default."),
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next have the next.")] = 0,
+    codec: Annotated[list[str] | None, typer.Option("--codec", help="Codecs that are tried.")] = None,
+    base: Annotated[
+        str, typer.Option(help="Who answers all other questions: a codec, or shortest.")
+    ] = "shortest",
+    minari: Annotated[str | None, typer.Option(help="Also write a Minari dataset of this name.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
+) -> None:
+    """Write for every codec decision what each answer would have cost: this transfer, and in all."""
+    from envs.compression import DEFAULT_CODECS
+    from experiments.label import check_label_file, label_episodes, label_plan, write_labels
+    from experiments.minari_dataset import check_minari, write_minari
+    from experiments.work import Crew
+    from sim.catalogue import SCENARIOS
+
+    plan = label_plan(only or list(SCENARIOS), codec or DEFAULT_CODECS, base, range(seed, seed + episodes))
+    check_label_file(out)
+    if minari is not None:
+        check_minari(minari)
+    with Crew(workers, console) as crew:
+        found = label_episodes(plan, crew)
+    write_labels(out, plan, found)
+    _say("labels", f"{out}  {sum(len(episode.found.request) for episode in found)} decisions")
+    if minari is not None:
+        write_minari(minari, plan, found)
+        _say("minari", minari)
+
+
+@app.command()
 def policies() -> None:
     """List the policies of each task by the names that configs and tables use."""
     from agents.catalogue import POLICIES, Entry

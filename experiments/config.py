@@ -77,7 +77,7 @@ class EvaluationConfig(Settings):
     0 leaves the search out.
     """
     search_passes: int = Field(default=2, ge=1)
-    """Times the search goes over all decisions of an episode."""
+    """How long the planner searches, in passes of `agents.planner.MOVES_A_PASS` tries."""
     bound_episodes: int = Field(default=0, ge=0)
     """Test episodes a scenario for which a bound is computed that no policy falls below; 0 leaves it out."""
     level: float = Field(default=0.95, gt=0.5, lt=1)
@@ -127,10 +127,14 @@ class NetworkConfig(Settings):
 
 
 class SupervisedConfig(Settings):
-    """The supervised selector, trained to imitate the one-step oracle."""
+    """The supervised selectors, trained to choose what costs least by their labels."""
 
     episodes_per_scenario: int = Field(default=40, ge=2)
     """Training episodes a scenario from which labels are made."""
+    labels: Literal["oracle", "one_step", "continued"] = "oracle"
+    """What labels cost: oracle, by the one-step oracle; one_step, what the transfer itself then really costs;
+    continued, what it and all that follow then really cost, with the shortest estimate answering those.
+    """
     xgb: TreesConfig = TreesConfig()
     """The trees of the ensemble."""
     network: NetworkConfig = NetworkConfig()

@@ -17,7 +17,7 @@ from agents.learners.training_env import TrainingEpisode, training_episode
 from agents.play import play
 from agents.policy import Policy
 from agents.supervised.ensemble import Ensemble
-from agents.supervised.labels import Labels, joined, label, nn19_columns
+from agents.supervised.labels import Labels, Realised, joined, label, nn19_columns
 from agents.supervised.network import Layer, NetworkConfig
 from agents.supervised.selector import Selector
 from agents.supervised.trees import TreesConfig
@@ -258,7 +258,12 @@ def _train_selectors(job: _Job) -> None:
         place for place in episodes.places("train") if place.number < config.supervised.episodes_per_scenario
     ]
     env = episodes.make_env()
-    labelled = [label(env, episodes.draw(place)) for place in places]
+    kind = config.supervised.labels
+    if kind == "oracle":
+        labelled = [label(env, episodes.draw(place)) for place in places]
+    else:
+        realised = Realised(env.codecs, kind)
+        labelled = [realised.label(episodes.draw(place)) for place in places]
     held = [place.number % _VALIDATION_SHARE == 0 for place in places]
     train_part = joined([part for part, out in zip(labelled, held, strict=True) if not out])
     validation = joined([part for part, out in zip(labelled, held, strict=True) if out])

@@ -1,7 +1,7 @@
-"""Labelled decisions: what a sender saw, and what each codec would cost by the one-step oracle."""
+"""Labelled decisions: what a sender saw, and what each codec would cost: by the one-step oracle, or truly."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,21 @@ from numpy.typing import NDArray
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
 from agents.policy import Actions, Mask, Observation, Policy
+from agents.supervised.counterfactual import NO_STRAY, Counterfactor, Counterfactuals
 from envs.base import WorldEnv
+from envs.codec_rule import SHORTEST
 from envs.features import CODEC_FEATURES
 from sim.codecs import Codec
 from sim.episode import Episode
 from sim.randomness import stream
 from sim.world import World
 
-_WANDERING = 0.3
+Kind = Literal["oracle", "one_step", "continued"]
+"""What a label costs: by the one-step oracle, as if alone; what the transfer itself really costs; or what it
+and all that follow really cost.
+"""
+
+_WANDERING: Final = 0.3
 """Share of decisions that are random while labels are made: selectors must see where errors lead."""
 
 NN19_FEATURES = (
@@ -37,7 +44,7 @@ class Labels(NamedTuple):
 
     Attributes:
         rows: Observations, shape (n, features).
-        costs: One-step cost of every codec in seconds, shape (n, codecs).
+        costs: Cost of every codec in seconds, shape (n, codecs).
     """
 
     rows: NDArray[np.float32]
@@ -85,6 +92,43 @@ def label(env: WorldEnv, episode: Episode) -> Labels:
     wanderer = _Wanderer(env.codecs, stream(episode.seed, "labels"))
     play(env, episode, wanderer)
     return Labels(np.array(wanderer.rows), np.array(wanderer.costs))
+
+
+class Realised:
+    """Labels episode after episode with what each codec really leads to, instead of what an oracle expects.
+
+    The rule of the shortest estimate plays, and sometimes chance as with `label`; it also answers all later
+    questions when an answer is tried. See `agents.supervised.counterfactual`.
+
+    Args:
+        codecs: What the actions stand for.
+        kind: Which costs.
+    """
+
+    def __init__(self, codecs: Sequence[Codec], kind: Literal["one_step", "continued"]) -> None:
+        self._counterfactor = Counterfactor(codecs, SHORTEST)
+        self._kind = kind
+        self._count = len(codecs)
+
+    def label(self, episode: Episode) -> Labels:
+        """Label each codec decision of an episode."""
+        rng = stream(episode.seed, "labels")
+        strays = rng.integers(self._count, size=len(episode))
+        strays[rng.random(len(episode)) >= _WANDERING] = NO_STRAY
+        found = self._counterfactor.label(episode, strays)
+        costs = found.one_step_s if self._kind == "one_step" else charged(found)
+        return Labels(CODEC_FEATURES.scaled(found.features), costs)
+
+
+def charged(found: Counterfactuals) -> NDArray[np.float64]:
+    """What each codec costs more than the best by the end of the episode, on top of the best one's own cost.
+
+    The cost of all that follows is no measure of one decision, so it is left out where all codecs share it.
+    """
+    best = found.continued_s.argmin(axis=1)[:, None]
+    extra_s = found.continued_s - np.take_along_axis(found.continued_s, best, axis=1)
+    charged: NDArray[np.float64] = np.take_along_axis(found.one_step_s, best, axis=1) + extra_s
+    return charged
 
 
 def joined(parts: Sequence[Labels]) -> Labels:

@@ -6,8 +6,10 @@ import pytest
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
 from agents.policy import Policy
+from agents.supervised import labels as labels_module
+from agents.supervised.counterfactual import NO_STRAY, Counterfactor, Counterfactuals
 from agents.supervised.ensemble import Ensemble
-from agents.supervised.labels import NN19_FEATURES, Labels, joined, label, nn19_columns
+from agents.supervised.labels import NN19_FEATURES, Labels, Realised, charged, joined, label, nn19_columns
 from agents.supervised.network import Layer, NetworkConfig
 from agents.supervised.trees import TreesConfig
 from envs.features import CODEC_FEATURES
@@ -116,3 +118,43 @@ def test_the_ensemble_agrees_with_the_oracle_on_97_of_100_decisions_where_the_be
     fresh = joined([label(make_env(), episode) for episode in unseen])
     assert np.mean(selector.act(fresh.rows) == fresh.best) >= 0.97
     assert len(np.unique(fresh.best)) == 2
+
+
+@pytest.mark.parametrize("kind", ["one_step", "continued"])
+def test_realised_labels_are_the_counterfactual_costs_with_the_estimate_as_base(
+    pool, make_env, three_codecs, kind
+):
+    labels = Realised(three_codecs, kind).label(pool[0].episode)
+    first = Counterfactor(three_codecs, "shortest").label(pool[0].episode)
+    np.testing.assert_array_equal(labels.rows[0], CODEC_FEATURES.scaled(first.features[0]))
+    assert labels.rows.dtype == np.float32 and labels.costs.shape == (32, 3)
+    alone = first.one_step_s[0]  # nobody meets anybody here, so the rest of the episode adds nothing
+    np.testing.assert_allclose(labels.costs[0], alone, rtol=1e-6)
+
+
+def test_continued_labels_charge_the_best_its_own_cost_and_the_others_what_all_lose_besides():
+    found = Counterfactuals(
+        *[np.zeros(2)] * 3,
+        np.zeros((2, 42)),
+        np.zeros(2, np.int64),
+        one_step_s=np.array([[5.0, 3.0], [2.0, 4.0]]),
+        continued_s=np.array([[100.0, 103.0], [70.0, 70.5]]),
+    )
+    np.testing.assert_allclose(charged(found), [[5.0, 8.0], [2.0, 2.5]])
+
+
+def test_realised_labels_come_from_states_in_which_three_of_ten_answers_were_chance(
+    pool, three_codecs, monkeypatch
+):
+    given = []
+
+    class Spy(Counterfactor):
+        def label(self, episode, strays=None):
+            given.extend(strays)
+            return super().label(episode, strays)
+
+    monkeypatch.setattr(labels_module, "Counterfactor", Spy)
+    realised = Realised(three_codecs, "one_step")
+    for one in pool[:10]:
+        realised.label(one.episode)
+    assert np.mean(np.array(given) != NO_STRAY) == pytest.approx(0.3, abs=0.08)  # 320 answers: 3 sd

@@ -11,7 +11,7 @@ import pytest
 from experiments.cli import main
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("run", "train", "evaluate", "compare", "report", "export", "scenarios", "policies", "bench")
+VERBS = ("run", "train", "evaluate", "compare", "report", "export", "scenarios", "label", "policies", "bench")
 
 
 @pytest.fixture
