@@ -140,7 +140,7 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "published_oracle_0.001": _published(0.001),
         "published_oracle_0.1": _published(0.1),
         "published_oracle_1": _published(1.0),
-        "best_found": Entry("search", "best answers found by local search over the whole episode"),
+        "best_found": Entry("search", "cheapest answers that the hindsight planner found"),
         "bound": _BOUND,
     },
     "allocation": {

@@ -1,22 +1,21 @@
 """How much there is to win in a scenario, before anyone trains."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from agents.catalogue import make_policy, static_policies
-from agents.play import play
-from agents.policy import Observation, Policy
-from agents.search import best_found
+from agents.planner import MOVES_A_PASS, search
+from agents.planner_bracket import questions_of, realised
+from agents.policy import Policy
 from envs.compression import DEFAULT_CODECS, Compression
 from experiments.work import Crew
 from sim.episode import draw_episode
 from sim.randomness import stream
 from sim.scenarios import Scenario
-from sim.world import World
 
 SEED = 20_000_000
 """Base of the seeds of the episodes on which headroom is measured; no experiment draws from here."""
@@ -49,7 +48,7 @@ class _Task(NamedTuple):
 
 
 def measure_headroom(chosen: Sequence[Scenario], episodes: int, searched: int, crew: Crew) -> list[Headroom]:
-    """Costs of constants, rules and a local search over whole answer sequences.
+    """Costs of constants, rules and the hindsight planner's best answers.
 
     Args:
         chosen: Scenarios.
@@ -109,17 +108,15 @@ def _measure(task: _Task) -> dict[str, float]:
     env = Compression(task.scenario, DEFAULT_CODECS)
     episode = draw_episode(task.scenario, SEED + task.number)
     policies: list[Policy] = [*static_policies(env), *(make_policy(name, env) for name in _RULES)]
+    questions = questions_of(env, task.scenario)
     costs, starts = {}, []
     for policy in policies:
-        actions: list[int] = []
-
-        def keep(world: World, observation: Observation, action: Any, kept: list[int] = actions) -> None:
-            kept.append(int(action))
-
-        costs[policy.name] = play(env, episode, policy, watch=keep).cost / len(episode)
-        starts.append(np.array(actions))
+        world, plans = realised(env, episode, policy, questions)
+        costs[policy.name] = world.cost / len(episode)
+        starts.append(plans[0])
     if task.searched:
         rng = stream(SEED + task.number, "search")
-        cost, _ = best_found(episode, env.codecs, starts, passes=_PASSES, rng=rng)
-        costs["best_found"] = cost / len(episode)
+        budget = _PASSES * MOVES_A_PASS
+        planned = search(episode, env.codecs, questions, starts, budget=budget, rng=rng)
+        costs["best_found"] = planned.cost_s / len(episode)
     return costs

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from agents.bound import bound
 from agents.catalogue import make_policy
+from agents.planner import MOVES_A_PASS
+from agents.planner import search as search_plan
+from agents.planner_bracket import CodecPlan, questions_of, realised
 from agents.play import play
-from agents.search import Sequel, best_found
 from experiments.config import ExperimentConfig
 from experiments.evaluate import Decisions, oracle_of, played_row, write_episodes
 from experiments.run_folder import RunFolder
@@ -57,19 +58,17 @@ def _search(task: _Task) -> dict[str, Any]:
     config, place = task.config, task.place
     episodes = episodes_of(config)
     env, episode = episodes.make_env(), episodes.draw(place)
-    starts = []
     policies = [make_policy(name, env) for name in config.policies if name not in SELECTORS]
     policies += [
         trained_policy(task.run, config, learner.name, learner.seeds[0]) for learner in config.learners
     ]
-    for policy in policies:
-        seen = Decisions(None)
-        play(env, episode, policy, watch=seen)
-        starts.append(np.array(seen.actions, np.int64))
+    questions = questions_of(env, episode.scenario)
+    starts = [realised(env, episode, policy, questions)[1][0] for policy in policies]
     rng = stream(config.seed, f"search {place.scenario} {place.number}")
-    _, answers = best_found(episode, env.codecs, starts, passes=config.evaluation.search_passes, rng=rng)
+    budget = config.evaluation.search_passes * MOVES_A_PASS
+    planned = search_plan(episode, env.codecs, questions, starts, budget=budget, rng=rng)
     seen = Decisions(oracle_of(env))
-    world = play(env, episode, Sequel(BEST_FOUND, answers), watch=seen)
+    world = play(env, episode, CodecPlan(BEST_FOUND, planned.plan), watch=seen)
     return {"policy": BEST_FOUND, "kind": "search", "training_seed": -1} | played_row(place, world, seen)
 
 

@@ -12,7 +12,6 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from envs.codec_rule import codec_rule
-from sim.estimates import estimate
 from envs.scheduling import Scheduling
 from envs.scheduling_features import dispatch_features
 from envs.shortlist import Shortlister
@@ -20,6 +19,7 @@ from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
 from sim.decisions import DispatchQuestion, HostView, PathView, Rules, Running, Waiting, first_come
 from sim.episode import draw_episode
+from sim.estimates import estimate
 from sim.world import World
 
 SMALL = find_scenario("flash-crowd").with_(requests=40, slots=2)
