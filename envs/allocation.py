@@ -1,18 +1,31 @@
 """`dwcp/Allocation-v0`: what share of link and CPU does each running transfer get?"""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 from gymnasium import spaces
 
-from envs.allocation_features import SITE_FEATURES, SLOT_FEATURES, prospects, share_features
+from envs.allocation_features import (
+    SITE_FEATURES,
+    SLOT_FEATURES,
+    Floats,
+    Ints,
+    Rows,
+    empty_prospects,
+    find_prospects,
+    multi_stream,
+    share_features,
+)
 from envs.allocation_rewards import published, utility
 from envs.base import Observation, Slots, WorldEnv
 from envs.codec_rule import codec_rule
 from envs.compression import DEFAULT_CODECS
 from sim.codecs import parse_codec
 from sim.decisions import Question, Rules, ShareQuestion, Shares
+from sim.jit import njit
+from sim.question_rows import rows_of
 from sim.scenarios import Scenario
 from sim.traces import Trace
 
@@ -21,6 +34,47 @@ Reward = Literal["cost", "published", "utility"]
 TILT: Final = 5.0
 """An action of +1 weighs e to this; between -1 and +1 lie 22 000, enough for the first to leave nothing."""
 _MOST_STREAMS: Final = 64
+
+
+@njit
+def weigh(
+    running: Rows,
+    order: Ints,
+    parts: Floats,
+    counts: Floats,
+    several: Floats,
+    link: Floats,
+    cpu: Floats,
+    streams: Floats,
+) -> None:
+    """Write what an action gives those that move; see `Allocation`.
+
+    Args:
+        running: Those that move, rows of `sim.question_rows.RUNNING_ROW`, oldest request first.
+        order: Their places in the order of the slots.
+        parts: The action, shape (2 or 3, slots); cut to [-1, 1].
+        counts: Of TCP connections, to choose from; none leaves all as they are.
+        several: Of each codec, whether there is that choice, as of `multi_stream`.
+        link: Takes weights on the wire, in the order of ``running``.
+        cpu: Takes weights on the cores, likewise.
+        streams: Takes connections, likewise; 0 without a choice.
+    """
+    slots = parts.shape[1]
+    for rank in range(len(running)):
+        place, slot = order[rank], min(rank, slots - 1)
+        one = running[place]
+        own = one["streams"]
+        if len(counts) and rank < slots and several[int(one["codec"])] > 0.0:
+            share = (_cut(parts[2, slot]) + 1.0) / 2.0
+            own = counts[min(int(share * len(counts)), len(counts) - 1)]
+        link[place] = np.exp(TILT * _cut(parts[0, slot])) * own
+        cpu[place] = np.exp(TILT * _cut(parts[1, slot]))
+        streams[place] = own if len(counts) else 0.0
+
+
+@njit
+def _cut(part: float) -> float:
+    return min(max(part, -1.0), 1.0)
 
 
 class Allocation(WorldEnv):
@@ -35,7 +89,7 @@ class Allocation(WorldEnv):
         among the counts; only transfers sent by AMST have that choice.
 
     Observation:
-        Box(-1, 1) of `envs.allocation_features`, shape (15 + 19 * slots,), listed in ``docs/allocation.md``:
+        Box(-1, 1) of `envs.allocation_features`, shape (15 + 21 * slots,), listed in ``docs/allocation.md``:
         the site, then a slot for each that moves, by priority over the time it needs alone, highest first.
         After the last decision: zeros.
 
@@ -50,6 +104,11 @@ class Allocation(WorldEnv):
 
     End:
         Terminated when every transfer has been decoded; never truncated. The last info holds ``cost_s``.
+
+    Attributes:
+        parts: Shape of an action by parts: tilts on the link, on the cores, and places in ``streams``.
+        counts: ``streams`` as numbers for `weigh`.
+        several: Of each codec, 1 where its transfers have a choice of streams, else 0.
 
     Args:
         scenario: Name(s) or object(s); see `sim.catalogue`.
@@ -82,6 +141,8 @@ class Allocation(WorldEnv):
             raise ValueError(f"reward must be one of {', '.join(get_args(Reward))}, got {reward!r}")
         if any(not 1 <= count <= _MOST_STREAMS for count in streams):
             raise ValueError(f"streams must be counts from 1 to {_MOST_STREAMS}, got {tuple(streams)}")
+        if not 0 < control_s < inf:
+            raise ValueError(f"control_s must be finite and above 0, got {control_s}")
         offered = [parse_codec(name) for name in codecs]
         super().__init__(
             scenario,
@@ -91,10 +152,15 @@ class Allocation(WorldEnv):
             traces=traces,
             render_mode=render_mode,
         )
+        self.codec = codec
         self.slots = slots
+        self.control_s = control_s
         self.streams = tuple(streams)
-        self.action_space = spaces.Box(-1.0, 1.0, ((3 if streams else 2) * slots,), np.float32)
-        self._reward = reward
+        self.reward: Reward = reward
+        self.parts = (3 if streams else 2, slots)
+        self.counts = np.array(streams, np.float64)
+        self.several = multi_stream(offered)
+        self.action_space = spaces.Box(-1.0, 1.0, (self.parts[0] * slots,), np.float32)
 
     @property
     def shown(self) -> Slots:
@@ -119,10 +185,10 @@ class Allocation(WorldEnv):
         """Weigh those that move and run to the end of the next interval in which something does."""
         ended_before = len(self._running().records)
         observation, reward, ended, truncated, last = super().step(action)
-        if self._reward != "cost":
+        if self.reward != "cost":
             world = self._running()
             question = cast(ShareQuestion | None, world.question)
-            if self._reward == "published":
+            if self.reward == "published":
                 reward = published(world.records[ended_before:], question)
             else:
                 reward = utility(question)
@@ -130,16 +196,11 @@ class Allocation(WorldEnv):
 
     def _answer(self, question: Question, action: Any) -> Shares:
         question = cast(ShareQuestion, question)
-        parts = np.clip(np.asarray(action, np.float64), -1.0, 1.0).reshape(-1, self.slots)
-        order = [one.place for one in prospects(question)]
-        slot = np.minimum(np.argsort(order), self.slots - 1)  # of each that moves
-        tilt = np.exp(TILT * parts[:2, slot])
-        streams = [one.streams for one in question.running]
-        if self.streams:
-            share = (parts[2] + 1.0) / 2.0
-            chosen = np.minimum((share * len(self.streams)).astype(int), len(self.streams) - 1)
-            for place in order[: self.slots]:
-                if self.codecs[question.running[place].codec].family == "amst":
-                    streams[place] = self.streams[chosen[slot[place]]]
-        link = (tilt[0] * streams).tolist()
-        return Shares(link, tilt[1].tolist(), streams if self.streams else None)
+        parts = np.asarray(action, np.float64).reshape(self.parts)
+        rows, count = rows_of(question), len(question.running)
+        found, order = empty_prospects(1, count)
+        find_prospects(rows, 0, found[0], order[0])
+        link, cpu, streams = np.empty((3, count))
+        weigh(rows.running[0], order[0], parts, self.counts, self.several, link, cpu, streams)
+        chosen = streams.astype(int).tolist() if self.streams else None
+        return Shares(link.tolist(), cpu.tolist(), chosen)

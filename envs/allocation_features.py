@@ -3,11 +3,21 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from envs.features import Feature, FeatureList
 from sim.codecs import Codec
-from sim.decisions import PathView, Running, ShareQuestion
+from sim.decisions import ShareQuestion
+from sim.jit import njit
 from sim.physics import CUBIC, GOODPUT_SHARE, stream_ceiling
+from sim.question_rows import QuestionRows, rows_of
 from sim.units import MBIT, MIB, MS
+
+Rows = NDArray[np.void]
+Row = Any
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _FOREVER_S: Final = 1e5
 _ROOM: Final = 100.0
@@ -41,7 +51,7 @@ SLOT_FEATURES: Final = (
 """What is seen of one transfer that moves."""
 
 _ABSENT: Final = {"slack_ratio": _ROOM, "slack_s": _FOREVER_S, "encoder_lead": 1.0, "stretch": 1.0}
-_ABSENT_SLOT: Final = [_ABSENT.get(feature.name, feature.low) for feature in SLOT_FEATURES]
+_ABSENT_SLOT: Final = tuple(float(_ABSENT.get(feature.name, feature.low)) for feature in SLOT_FEATURES)
 """A slot where nothing moves: no bytes, no stakes."""
 
 SITE_FEATURES: Final = (
@@ -64,6 +74,10 @@ SITE_FEATURES: Final = (
 """What is seen of the path with the longest backlog of those in use, of the host, and of the queue."""
 
 
+_SITE_WIDTH: Final = len(SITE_FEATURES)
+_SLOT_WIDTH: Final = len(SLOT_FEATURES)
+
+
 class Prospect(NamedTuple):
     """What a sender expects of a transfer that moves.
 
@@ -84,6 +98,10 @@ class Prospect(NamedTuple):
     core_reach: float
 
 
+PROSPECT_ROW: Final = np.dtype([(name, np.float64) for name in (*Prospect._fields, "weighted_s")])
+"""A `Prospect`, with its time alone over its priority."""
+
+
 def prospects(question: ShareQuestion) -> list[Prospect]:
     """Those that move in the order of the slots: by priority over the time they need alone, highest first.
 
@@ -93,29 +111,59 @@ def prospects(question: ShareQuestion) -> list[Prospect]:
     Source:
         Smith: Various optimizers for single-stage production. Naval Research Logistics Quarterly 3, 1956.
     """
-    host = question.host
-    ours = sum(one.rate / one.encode for one in question.running)
-    cores = max(host.cores * (1.0 - host.cpu_load) + ours, 1e-3 * host.cores)
-    wires = {path: _wire(question.paths[path]) for path in {one.path for one in question.running}}
-    found = []
-    for place, one in enumerate(question.running):
-        whole, stream = wires[one.path]
-        wire_rate = max(min(whole, one.streams * stream), one.rate / one.ratio)
-        encoder_rate = max(one.encode * min(one.parallel, cores), one.rate)
-        alone_s = one.remaining_bytes / min(wire_rate * one.ratio, encoder_rate)
-        reach = min(1.0, wire_rate / whole), min(1.0, one.parallel / cores)
-        found.append(Prospect(place, alone_s, wire_rate, encoder_rate, *reach))
-    running = question.running
-    return sorted(found, key=lambda one: (one.alone_s / running[one.place].priority, one.place))
+    found, order = empty_prospects(1, len(question.running))
+    find_prospects(rows_of(question), 0, found[0], order[0])
+    return [Prospect(place, *found[0, place].item()[1:-1]) for place in order[0].tolist()]
 
 
-def _wire(path: PathView) -> tuple[float, float]:
-    """Wire bytes/s that all streams on a path have together, and that one stream can reach alone."""
-    bandwidth = max(path.bandwidth, 1.0)
-    others = max(0.0, path.capacity / bandwidth - 1.0)
-    streams = max(path.streams, 1)
+def empty_prospects(lanes: int, count: int) -> tuple[Rows, Ints]:
+    """Room for the prospects of so many that move on each lane, and for their order."""
+    return np.zeros((lanes, count), PROSPECT_ROW), np.zeros((lanes, count), np.int64)
+
+
+@njit
+def find_prospects(rows: QuestionRows, lane: int, found: Rows, order: Ints) -> None:
+    """Write what is expected of those that move, and their order in the slots, as `prospects` has it.
+
+    Args:
+        rows: Share questions.
+        lane: Which of them.
+        found: Takes a `PROSPECT_ROW` for each that moves, in the order of the question.
+        order: Takes their places in it, in the order of the slots.
+    """
+    host, count, ours = rows.host[lane], rows.site[lane]["running"], 0.0
+    for place in range(count):
+        ours += rows.running[lane, place]["rate"] / rows.running[lane, place]["encode"]
+    cores = max(host["cores"] * (1.0 - host["cpu_load"]) + ours, 1e-3 * host["cores"])
+    for place in range(count):
+        one = rows.running[lane, place]
+        _expect(one, rows.paths[lane, int(one["path"])], cores, found[place])
+        found[place]["place"] = place
+        at = place
+        while at > 0 and found[order[at - 1]]["weighted_s"] > found[place]["weighted_s"]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = place
+
+
+@njit
+def _expect(one: Row, path: Row, cores: float, prospect: Row) -> None:
+    bandwidth = max(path["bandwidth"], 1.0)
+    others, streams = max(0.0, path["capacity"] / bandwidth - 1.0), max(path["streams"], 1.0)
     whole = bandwidth * (1.0 + others) * GOODPUT_SHARE * streams / (streams + others)
-    return whole, float(stream_ceiling(path.rtt_s, path.loss, path.window_bytes, CUBIC))
+    wire_rate = max(min(whole, one["streams"] * _stream(path)), one["rate"] / one["ratio"])
+    encoder_rate = max(one["encode"] * min(one["parallel"], cores), one["rate"])
+    alone_s = one["remaining_bytes"] / min(wire_rate * one["ratio"], encoder_rate)
+    prospect["alone_s"], prospect["weighted_s"] = alone_s, alone_s / one["priority"]
+    prospect["wire_rate"], prospect["encoder_rate"] = wire_rate, encoder_rate
+    prospect["wire_reach"] = min(1.0, wire_rate / whole)
+    prospect["core_reach"] = min(1.0, one["parallel"] / cores)
+
+
+@njit
+def _stream(path: Row) -> float:
+    """Wire bytes/s that one stream can reach alone."""
+    return stream_ceiling(path["rtt_s"], path["loss"], path["window_bytes"], CUBIC)
 
 
 def share_features(codecs: Sequence[Codec], slots: int) -> FeatureList:
@@ -127,17 +175,14 @@ def share_features(codecs: Sequence[Codec], slots: int) -> FeatureList:
     """
     if slots < 1:
         raise ValueError(f"at least 1 slot is needed, got {slots}")
-    multi_stream = [codec.family == "amst" for codec in codecs]
+    several = multi_stream(codecs)
+    width = _SITE_WIDTH + slots * _SLOT_WIDTH
 
-    def read(question: Any) -> list[float]:
-        order = prospects(question)
-        seen = order[:slots]
-        total_s = sum(one.alone_s for one in order)
-        first = question.running[order[0].place].priority / order[0].alone_s
-        values = _site(question, len(order) - len(seen))
-        for one in seen:
-            values += _slot(question, one, total_s, first, multi_stream)
-        return values + _ABSENT_SLOT * (slots - len(seen))
+    def read(question: Any) -> Floats:
+        found, order = empty_prospects(1, len(question.running))
+        values = np.empty(width)
+        fill_share(rows_of(question), 0, several, found[0], order[0], values)
+        return values
 
     named = [
         Feature(f"{one.name}_{slot}", one.unit, one.low, one.high, one.scale, one.about)
@@ -147,61 +192,112 @@ def share_features(codecs: Sequence[Codec], slots: int) -> FeatureList:
     return FeatureList([*SITE_FEATURES, *named], read)
 
 
-def _slot(
-    question: ShareQuestion, prospect: Prospect, total_s: float, first: float, multi_stream: Sequence[bool]
-) -> tuple[float, ...]:
-    one: Running = question.running[prospect.place]
-    bandwidth = max(question.paths[one.path].bandwidth, 1.0)
-    alone_s = max(prospect.alone_s, 1e-6)
-    moved_s = alone_s * (one.size_bytes / max(one.remaining_bytes, 1.0) - 1.0)
-    return (
+def multi_stream(codecs: Sequence[Codec]) -> Floats:
+    """Of each codec, 1 where its transfers have a choice of streams, else 0."""
+    return np.array([codec.family == "amst" for codec in codecs], np.float64)
+
+
+@njit
+def fill_share(
+    rows: QuestionRows, lane: int, several: Floats, found: Rows, order: Ints, values: Floats
+) -> None:
+    """Write the values of `share_features`, in their order and units, of the question of a lane.
+
+    Args:
+        rows: Share questions.
+        lane: Which of them.
+        several: As `multi_stream` has it.
+        found: Takes the prospects, as in `find_prospects`.
+        order: Takes their order.
+        values: Takes the features; its length says how many slots are seen.
+    """
+    find_prospects(rows, lane, found, order)
+    count, slots = rows.site[lane]["running"], (len(values) - _SITE_WIDTH) // _SLOT_WIDTH
+    total_s = 0.0
+    for rank in range(count):
+        total_s += found[order[rank]]["alone_s"]
+    first = rows.running[lane, order[0]]["priority"] / found[order[0]]["alone_s"]
+    _fill_site(rows, lane, max(0, count - slots), values[:_SITE_WIDTH])
+    for slot in range(slots):
+        start = _SITE_WIDTH + slot * _SLOT_WIDTH
+        own = values[start : start + _SLOT_WIDTH]
+        if slot < count:
+            _fill_slot(rows, lane, found[order[slot]], total_s, first, several, own)
+        else:
+            own[:] = _ABSENT_SLOT
+
+
+@njit
+def _fill_slot(
+    rows: QuestionRows,
+    lane: int,
+    prospect: Row,
+    total_s: float,
+    first: float,
+    several: Floats,
+    values: Floats,
+) -> None:
+    one = rows.running[lane, int(prospect["place"])]
+    bandwidth = max(rows.paths[lane, int(one["path"])]["bandwidth"], 1.0)
+    alone_s = max(prospect["alone_s"], 1e-6)
+    moved_s = alone_s * (one["size_bytes"] / max(one["remaining_bytes"], 1.0) - 1.0)
+    values[:] = (
         1.0,
         alone_s,
         alone_s / max(total_s, 1e-6),
-        one.priority / alone_s / first,
-        one.priority,
-        min(one.slack_s / alone_s, _ROOM),
-        min(one.slack_s, _FOREVER_S),
-        one.remaining_bytes / MIB,
-        one.remaining_bytes / one.size_bytes,
-        one.remaining_bytes / one.ratio / bandwidth,
-        one.remaining_bytes / one.encode,
-        prospect.encoder_rate / (prospect.wire_rate * one.ratio),
-        prospect.wire_reach,
-        prospect.core_reach,
-        one.ratio,
-        one.rate / one.ratio / bandwidth,
-        one.cores / question.host.cores,
-        one.elapsed_s / max(moved_s, 1e-6),
-        one.streams,
-        multi_stream[one.codec],
-        one.path,
+        one["priority"] / alone_s / first,
+        one["priority"],
+        min(one["slack_s"] / alone_s, _ROOM),
+        min(one["slack_s"], _FOREVER_S),
+        one["remaining_bytes"] / MIB,
+        one["remaining_bytes"] / one["size_bytes"],
+        one["remaining_bytes"] / one["ratio"] / bandwidth,
+        one["remaining_bytes"] / one["encode"],
+        prospect["encoder_rate"] / (prospect["wire_rate"] * one["ratio"]),
+        prospect["wire_reach"],
+        prospect["core_reach"],
+        one["ratio"],
+        one["rate"] / one["ratio"] / bandwidth,
+        one["cores"] / rows.host[lane]["cores"],
+        one["elapsed_s"] / max(moved_s, 1e-6),
+        one["streams"],
+        several[int(one["codec"])],
+        one["path"],
     )
 
 
-def _site(question: ShareQuestion, unseen: int) -> list[float]:
-    path, host = _busiest(question), question.host
-    bandwidth = max(path.bandwidth, 1.0)
-    return [
-        path.rtt_s / MS,
-        path.bandwidth / MBIT,
-        1.0 - path.bandwidth / path.capacity,
-        path.loss,
-        float(stream_ceiling(path.rtt_s, path.loss, path.window_bytes, CUBIC)) / bandwidth,
-        path.streams + 0.5,
-        path.wire_backlog_bytes / bandwidth,
-        path.goodput_share,
-        host.cores,
-        host.cpu_load,
-        host.core_backlog_s / host.cores,
-        len(question.running) + 0.5,
+@njit
+def _fill_site(rows: QuestionRows, lane: int, unseen: int, values: Floats) -> None:
+    site, host = rows.site[lane], rows.host[lane]
+    path = rows.paths[lane, _busiest(rows, lane)]
+    bandwidth = max(path["bandwidth"], 1.0)
+    values[:] = (
+        path["rtt_s"] / MS,
+        path["bandwidth"] / MBIT,
+        1.0 - path["bandwidth"] / path["capacity"],
+        path["loss"],
+        _stream(path) / bandwidth,
+        path["streams"] + 0.5,
+        path["wire_backlog_bytes"] / bandwidth,
+        path["goodput_share"],
+        host["cores"],
+        host["cpu_load"],
+        host["core_backlog_s"] / host["cores"],
+        site["running"] + 0.5,
         unseen + 0.5,
-        question.waiting + 0.5,
-        question.waiting_bytes / bandwidth,
-    ]
+        site["waiting"] + 0.5,
+        site["waiting_bytes"] / bandwidth,
+    )
 
 
-def _busiest(question: ShareQuestion) -> PathView:
-    """The path in use whose backlog takes longest."""
-    used = [question.paths[path] for path in sorted({one.path for one in question.running})]
-    return max(used, key=lambda path: path.wire_backlog_bytes / max(path.bandwidth, 1.0))
+@njit
+def _busiest(rows: QuestionRows, lane: int) -> int:
+    """The path in use whose backlog takes longest; of equals the first."""
+    busiest, longest_s = -1, -1.0
+    for place in range(rows.site[lane]["running"]):
+        number = int(rows.running[lane, place]["path"])
+        path = rows.paths[lane, number]
+        backlog_s = path["wire_backlog_bytes"] / max(path["bandwidth"], 1.0)
+        if backlog_s > longest_s or (backlog_s == longest_s and number < busiest):
+            busiest, longest_s = number, backlog_s
+    return busiest

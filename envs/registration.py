@@ -10,7 +10,10 @@ IDS = {
 }
 
 
-VECTORS = {"dwcp/Compression-v0": "envs.vector:compression"}
+VECTORS = {
+    "dwcp/Compression-v0": "envs.vector:compression",
+    "dwcp/Allocation-v0": "envs.vector:allocation",
+}
 """Those that have copies on the compiled world."""
 
 

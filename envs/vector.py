@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from envs.allocation import Allocation
+from envs.allocation_lanes import AllocationLanes
 from envs.base import WorldEnv
 from envs.codec_lanes import CodecLanes
 from envs.compression import Compression
 from envs.lanes import EnvLanes
 from sim.episode import Episode
 
-LANES: Final[dict[str, Any]] = {"compression": CodecLanes}
+LANES: Final[dict[str, Any]] = {"compression": CodecLanes, "allocation": AllocationLanes}
 """Lanes by the task of the environment that they copy."""
 
 
@@ -81,7 +84,7 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     ]:
         """Answer every copy's question; the reward is minus the cost, in seconds, accrued since."""
         actions = np.asarray(actions)
-        if not self.action_space.contains(actions.astype(self.action_space.dtype)):
+        if not self._take(actions):
             raise ValueError(f"actions must be of {self.action_space}, got {actions!r}")
         before = np.flatnonzero(self._lanes.seen.ended)
         self._lanes.step(actions)
@@ -110,6 +113,13 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         rewards = self._lanes.rewards.copy()
         return seen.observations.copy(), rewards, ended, np.zeros(self.num_envs, np.bool_), infos
 
+    def _take(self, actions: NDArray[Any]) -> bool:
+        """Whether actions fit; those beyond a Box are cut off, as in the single environment."""
+        space = self.action_space
+        if isinstance(space, spaces.Box) and actions.shape == space.shape:
+            actions = np.clip(actions, space.low, space.high)
+        return space.contains(actions.astype(space.dtype))
+
     def _begun(self, copies: NDArray[np.int64]) -> dict[str, Any]:
         """What is said of copies that start: the names of their scenarios."""
         names = np.full(self.num_envs, None, object)
@@ -132,6 +142,11 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 def compression(num_envs: int, **arguments: Any) -> WorldVector:
     """Copies of `dwcp/Compression-v0`; arguments as of `envs.compression.Compression` and `WorldVector`."""
     return _vector(Compression, num_envs, arguments)
+
+
+def allocation(num_envs: int, **arguments: Any) -> WorldVector:
+    """Copies of `dwcp/Allocation-v0`; arguments as of `envs.allocation.Allocation` and `WorldVector`."""
+    return _vector(Allocation, num_envs, arguments)
 
 
 def _vector(make: type[WorldEnv], num_envs: int, arguments: dict[str, Any]) -> WorldVector:

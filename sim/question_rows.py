@@ -95,8 +95,8 @@ def rows_of(question: ShareQuestion | DispatchQuestion) -> QuestionRows:
         np.zeros(1, CODEC_ROW),
         np.array([site], SITE_ROW),
         np.array([question.host], HOST_ROW),
-        np.array([paths], PATH_ROW),
-        np.array([running], RUNNING_ROW).reshape(1, -1),
+        np.array([list(paths)], PATH_ROW),
+        np.array([list(running)], RUNNING_ROW).reshape(1, -1),
         _waiting_rows(opening),
         _waiting_rows(waiting),
     )

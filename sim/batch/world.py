@@ -246,8 +246,8 @@ class BatchWorld:
         self.arrays = empty_lanes(
             len(self.episodes), len(old.lanes), codecs=len(self.codecs), kinds=len(CLASS_NAMES), **self._room
         )
-        for mine, theirs in zip(self.arrays, old, strict=True):
+        rows = empty_rows(len(old.lanes), self._room["paths"], self._room["slots"], self._room["requests"])
+        for mine, theirs in zip((*self.arrays, *rows), (*old, *self.rows), strict=True):
             into: NDArray[Any] = mine[tuple(slice(size) for size in theirs.shape)]
             into[:] = theirs
-        rows = empty_rows(len(old.lanes), self._room["paths"], self._room["slots"], self._room["requests"])
         self.rows = rows
