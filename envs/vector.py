@@ -21,6 +21,11 @@ LANES: Final[dict[str, Any]] = {"compression": CodecLanes, "allocation": Allocat
 """Lanes by the task of the environment that they copy."""
 
 
+def has_lanes(env: WorldEnv) -> bool:
+    """Whether an environment has copies on the compiled world; these know no reward but the cost."""
+    return env.task in LANES and getattr(env, "reward", "cost") == "cost"
+
+
 def lanes_of(env: WorldEnv, count: int, pool: Sequence[Episode] = (), *, threads: int = 1) -> EnvLanes:
     """So many copies of an environment side by side; arguments as of `envs.lanes.EnvLanes`."""
     lanes: EnvLanes = LANES[env.task](env, count, pool, threads=threads)

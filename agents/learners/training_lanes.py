@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from agents.learners.training_env import PoolEnv, TrainingEpisode
 from agents.play import MakeEnv
 from envs.base import WorldEnv
-from envs.vector import LANES, lanes_of
+from envs.vector import has_lanes, lanes_of
 from sim.jit import njit
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ def training_envs(
         engine: ``batch``, where the environment has copies on the compiled world, or ``simpy``.
     """
     env = make_env()
-    if engine == "batch" and env.task in LANES:
+    if engine == "batch" and has_lanes(env):
         return TrainingLanes(env, pool, count, unit)
     return DummyVecEnv([lambda: PoolEnv(make_env(), pool, unit)] * count)
 
