@@ -13,6 +13,7 @@ IDS = {
 VECTORS = {
     "dwcp/Compression-v0": "envs.vector:compression",
     "dwcp/Allocation-v0": "envs.vector:allocation",
+    "dwcp/Scheduling-v0": "envs.vector:scheduling",
 }
 """Those that have copies on the compiled world."""
 

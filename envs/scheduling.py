@@ -51,6 +51,10 @@ class Scheduling(WorldEnv):
             scheduler's hourly delays; None waits for the scenario's mean time between two arrivals.
         traces: Recorded link conditions to use in place of the link models.
         render_mode: ``rgb_array`` or None.
+
+    Attributes:
+        codec: Name of the codec rule.
+        shortlister: Says who is shown.
     """
 
     task = "scheduling"
@@ -78,6 +82,7 @@ class Scheduling(WorldEnv):
         families = [one.family for one in parsed if codec in (SHORTEST, one.name)]
         paths = max((len(one.paths) for one in scenarios), default=1)
         any_path = any(one.any_path for one in scenarios)
+        self.codec = codec
         self.shortlister = Shortlister(slots, paths, any_path, families)
         super().__init__(
             scenarios,

@@ -1,16 +1,18 @@
 """The observation of a dispatch decision: which waiting transfers are shown, and what is said of them."""
 
 from collections.abc import Sequence
-from math import cos, inf, pi, sin
+from math import cos, pi, sin
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from envs.features import Feature, FeatureList
-from envs.shortlist import Shortlist, Shortlister
-from sim.decisions import DispatchQuestion, PathView
+from envs.shortlist import Shortlister, ShortlistRows, is_shown
+from sim.batch.layout import Floats
+from sim.decisions import DispatchQuestion
+from sim.jit import njit
 from sim.physics import CUBIC, stream_ceiling
+from sim.question_rows import QuestionRows
 from sim.units import MBIT, MIB, MS
 
 _FOREVER_S: Final = 1e6
@@ -135,88 +137,138 @@ def dispatch_features(shortlister: Shortlister) -> FeatureList:
     features = _numbered(kinds, "c", shortlister.slots, "candidate {}")
     features += _numbered(_PATH, "p", shortlister.paths, "path {}")
 
-    def read(question: DispatchQuestion) -> NDArray[np.float64]:
-        return _read(question, shortlister(question), shortlister)
+    def read(question: DispatchQuestion) -> Floats:
+        values = np.empty(len(features) + len(_WHOLE))
+        fill_dispatch(*shortlister.listed(question), 0, shortlister.any_path, values)
+        return values
 
     return FeatureList([*features, *_WHOLE], read)
 
 
-def _read(question: DispatchQuestion, shown: Shortlist, shortlister: Shortlister) -> NDArray[np.float64]:
-    rows = np.zeros((shortlister.slots, len(_CANDIDATE) + shortlister.paths * shortlister.any_path))
-    backlog_s = shown.backlog_bytes / [max(path.bandwidth, 1.0) for path in question.paths]
-    for row, position in zip(rows, shown.positions, strict=False):
-        one, path, seconds = question.waiting[position], shown.path[position], shown.best_s[position]
-        wire_s = shown.wire_bytes[position] / max(question.paths[path].bandwidth, 1.0)
-        row[: len(_CANDIDATE)] = (
-            1.0,
-            float(bool(one.paths)),
-            seconds,
-            wire_s,
-            seconds / max(question.interval_s, _NOW_S),
-            one.priority / seconds,
-            one.size_bytes / MIB,
-            one.priority,
-            min(one.slack_s, _FOREVER_S),
-            -one.slack_s,
-            max(min(one.slack_s / seconds, 10.0), -10.0),
-            one.waited_s,
-            one.waited_s / seconds,
-            one.kind,
-            one.has_baseline,
-            path,
-            backlog_s[path],
-        )
-        if shortlister.any_path:
-            row[len(_CANDIDATE) : len(_CANDIDATE) + len(question.paths)] = shown.seconds[position]
-    by_path = np.zeros((shortlister.paths, len(_PATH)))
-    free = {path for one in question.waiting for path in one.paths}
-    for number, view in enumerate(question.paths):
-        by_path[number] = _of_path(question, number, view, float(number in free), backlog_s[number])
-    return np.concatenate([rows.ravel(), by_path.ravel(), _of_all(question, shown)])
+_OF_CANDIDATE: Final = len(_CANDIDATE)
+_OF_PATH: Final = len(_PATH)
 
 
-def _of_path(
-    question: DispatchQuestion, number: int, view: PathView, free: float, backlog_s: float
-) -> tuple[float, ...]:
-    bandwidth = max(view.bandwidth, 1.0)
-    opening = [one for one in question.opening if one.path == number]
-    running = [one for one in question.running if one.path == number]
-    ends_s = [one.remaining_bytes / one.rate for one in running if one.rate > 0]
-    return (
-        view.bandwidth / MBIT,
-        view.bandwidth / view.capacity,
-        view.rtt_s / MS,
-        view.loss,
-        stream_ceiling(view.rtt_s, view.loss, view.window_bytes, CUBIC) / bandwidth,
-        free,
-        len(opening) + len(running),
-        view.streams + 0.5,
-        backlog_s,
-        min(ends_s, default=inf if opening or running else 0.0),
-        sum(one.priority for one in opening) + sum(one.priority for one in running),
+@njit
+def fill_dispatch(rows: QuestionRows, lists: ShortlistRows, k: int, any_path: bool, values: Floats) -> None:
+    """Write the values of `dispatch_features`, in their order and units, of the question of a lane.
+
+    Args:
+        rows: The question.
+        lists: Its shortlist.
+        k: The lane.
+        any_path: Whether a transfer may take any path.
+        values: To write to, shape (features,).
+    """
+    slots, paths = lists.positions.shape[1], lists.backlog_bytes.shape[1]
+    width = _OF_CANDIDATE + paths if any_path else _OF_CANDIDATE
+    values[:] = 0.0
+    for slot in range(lists.shown[k]):
+        own = values[slot * width : (slot + 1) * width]
+        _fill_candidate(rows, lists, k, lists.positions[k, slot], own[:_OF_CANDIDATE])
+        if any_path:
+            for path in range(rows.site[k]["paths"]):
+                own[_OF_CANDIDATE + path] = lists.seconds[k, lists.positions[k, slot], path]
+    first = slots * width
+    for path in range(rows.site[k]["paths"]):
+        start = first + path * _OF_PATH
+        _fill_path(rows, k, path, _backlog_s(rows, lists, k, path), values[start : start + _OF_PATH])
+    _fill_whole(rows, lists, k, values[first + paths * _OF_PATH :])
+
+
+@njit
+def _backlog_s(rows: QuestionRows, lists: ShortlistRows, k: int, path: int) -> float:
+    seconds: float = lists.backlog_bytes[k, path] / max(rows.paths[k, path]["bandwidth"], 1.0)
+    return seconds
+
+
+@njit
+def _fill_candidate(rows: QuestionRows, lists: ShortlistRows, k: int, position: int, values: Floats) -> None:
+    one, path, seconds = rows.waiting[k, position], lists.path[k, position], lists.best_s[k, position]
+    values[:] = (
+        1.0,
+        1.0 if one["paths"] else 0.0,
+        seconds,
+        lists.wire_bytes[k, position] / max(rows.paths[k, path]["bandwidth"], 1.0),
+        seconds / max(rows.site[k]["interval_s"], _NOW_S),
+        one["priority"] / seconds,
+        one["size_bytes"] / MIB,
+        one["priority"],
+        min(one["slack_s"], _FOREVER_S),
+        -one["slack_s"],
+        max(min(one["slack_s"] / seconds, 10.0), -10.0),
+        one["waited_s"],
+        one["waited_s"] / seconds,
+        one["kind"],
+        one["has_baseline"],
+        float(path),
+        _backlog_s(rows, lists, k, path),
     )
 
 
-def _of_all(question: DispatchQuestion, shown: Shortlist) -> tuple[float, ...]:
-    waiting, host = question.waiting, question.host
-    bandwidth = [max(path.bandwidth, 1.0) for path in question.paths]
-    angle = 2 * pi * question.hour / 24
-    listed = set(shown.positions)
-    unseen = [one for position, one in enumerate(waiting) if position not in listed]
-    return (
-        question.free_slots,
-        len(question.opening) + len(question.running),
-        host.cpu_load,
-        host.core_backlog_s / host.cores,
-        host.cores,
+@njit
+def _fill_path(rows: QuestionRows, k: int, path: int, backlog_s: float, values: Floats) -> None:
+    site, view = rows.site[k], rows.paths[k, path]
+    free, underway, stakes, next_end_s = 0.0, 0, 0.0, np.inf
+    for place in range(site["waiting"]):
+        if np.int64(rows.waiting[k, place]["paths"]) >> path & 1:
+            free = 1.0
+    for place in range(site["opening"]):
+        opening = rows.opening[k, place]
+        if opening["path"] == path:
+            underway += 1
+            stakes += opening["priority"]
+    for place in range(site["running"]):
+        running = rows.running[k, place]
+        if running["path"] == path:
+            underway += 1
+            stakes += running["priority"]
+            if running["rate"] > 0.0:
+                next_end_s = min(next_end_s, running["remaining_bytes"] / running["rate"])
+    bandwidth = max(view["bandwidth"], 1.0)
+    values[:] = (
+        view["bandwidth"] / MBIT,
+        view["bandwidth"] / view["capacity"],
+        view["rtt_s"] / MS,
+        view["loss"],
+        stream_ceiling(view["rtt_s"], view["loss"], view["window_bytes"], CUBIC) / bandwidth,
+        free,
+        float(underway),
+        view["streams"] + 0.5,
+        backlog_s,
+        next_end_s if underway > 0 else 0.0,
+        stakes,
+    )
+
+
+@njit
+def _fill_whole(rows: QuestionRows, lists: ShortlistRows, k: int, values: Floats) -> None:
+    site, host = rows.site[k], rows.host[k]
+    waiting_s, stakes, unseen, unseen_bytes, unseen_stakes = 0.0, 0.0, 0, 0.0, 0.0
+    for place in range(site["waiting"]):
+        one = rows.waiting[k, place]
+        bandwidth = max(rows.paths[k, lists.path[k, place]]["bandwidth"], 1.0)
+        waiting_s += lists.wire_bytes[k, place] / bandwidth
+        stakes += one["priority"]
+        if not is_shown(lists, k, place):
+            unseen += 1
+            unseen_bytes += one["size_bytes"]
+            unseen_stakes += one["priority"]
+    angle = 2 * pi * site["hour"] / 24
+    values[:] = (
+        site["free_slots"],
+        float(site["opening"] + site["running"]),
+        host["cpu_load"],
+        host["core_backlog_s"] / host["cores"],
+        host["cores"],
         sin(angle),
         cos(angle),
-        question.interval_s,
-        len(waiting),
-        sum(size / bandwidth[path] for size, path in zip(shown.wire_bytes, shown.path, strict=True)),
-        sum(one.priority for one in waiting),
-        len(unseen) + 0.5,
-        sum(one.size_bytes for one in unseen) / MIB,
-        sum(one.priority for one in unseen),
-        question.may_wait,
+        site["interval_s"],
+        float(site["waiting"]),
+        waiting_s,
+        stakes,
+        unseen + 0.5,
+        unseen_bytes / MIB,
+        unseen_stakes,
+        1.0 if site["may_wait"] else 0.0,
     )

@@ -15,9 +15,15 @@ from envs.base import WorldEnv
 from envs.codec_lanes import CodecLanes
 from envs.compression import Compression
 from envs.lanes import EnvLanes
+from envs.scheduling import Scheduling
+from envs.scheduling_lanes import SchedulingLanes
 from sim.episode import Episode
 
-LANES: Final[dict[str, Any]] = {"compression": CodecLanes, "allocation": AllocationLanes}
+LANES: Final[dict[str, Any]] = {
+    "compression": CodecLanes,
+    "allocation": AllocationLanes,
+    "scheduling": SchedulingLanes,
+}
 """Lanes by the task of the environment that they copy."""
 
 
@@ -113,7 +119,7 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             else:
                 for copy in done.tolist():
                     infos = self._add_info(infos, last[copy], copy)
-        if self._masked:
+        if self._masked and not seen.ended.all():
             infos["action_mask"], infos["_action_mask"] = seen.masks.copy(), ~seen.ended
         rewards = self._lanes.rewards.copy()
         return seen.observations.copy(), rewards, ended, np.zeros(self.num_envs, np.bool_), infos
@@ -152,6 +158,11 @@ def compression(num_envs: int, **arguments: Any) -> WorldVector:
 def allocation(num_envs: int, **arguments: Any) -> WorldVector:
     """Copies of `dwcp/Allocation-v0`; arguments as of `envs.allocation.Allocation` and `WorldVector`."""
     return _vector(Allocation, num_envs, arguments)
+
+
+def scheduling(num_envs: int, **arguments: Any) -> WorldVector:
+    """Copies of `dwcp/Scheduling-v0`; arguments as of `envs.scheduling.Scheduling` and `WorldVector`."""
+    return _vector(Scheduling, num_envs, arguments)
 
 
 def _vector(make: type[WorldEnv], num_envs: int, arguments: dict[str, Any]) -> WorldVector:
