@@ -19,22 +19,22 @@ from envs.scheduling import Scheduling
 from envs.scheduling_lanes import SchedulingLanes
 from sim.episode import Episode
 
-LANES: Final[dict[str, Any]] = {
-    "compression": CodecLanes,
-    "allocation": AllocationLanes,
-    "scheduling": SchedulingLanes,
+LANES: Final[dict[type[WorldEnv], Any]] = {
+    Compression: CodecLanes,
+    Allocation: AllocationLanes,
+    Scheduling: SchedulingLanes,
 }
-"""Lanes by the task of the environment that they copy."""
+"""Lanes by the environment that they copy; a subclass may do otherwise, and has none."""
 
 
 def has_lanes(env: WorldEnv) -> bool:
     """Whether an environment has copies on the compiled world; these know no reward but the cost."""
-    return env.task in LANES and getattr(env, "reward", "cost") == "cost"
+    return type(env) in LANES and getattr(env, "reward", "cost") == "cost"
 
 
 def lanes_of(env: WorldEnv, count: int, pool: Sequence[Episode] = (), *, threads: int = 1) -> EnvLanes:
     """So many copies of an environment side by side; arguments as of `envs.lanes.EnvLanes`."""
-    lanes: EnvLanes = LANES[env.task](env, count, pool, threads=threads)
+    lanes: EnvLanes = LANES[type(env)](env, count, pool, threads=threads)
     return lanes
 
 
