@@ -4,18 +4,22 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from envs.base import DRAWS, WorldEnv
-from sim.batch.layout import Floats, Ints
-from sim.batch.world import BatchWorld, OpenTo
+from envs.codec_rule import SHORTEST as SHORTEST_RULE
+from sim.batch import ledger
+from sim.batch.events import start
+from sim.batch.layout import NO_QUESTION, SHORTEST, Floats, Ints, Lanes
+from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
+from sim.codecs import Codec
 from sim.episode import Episode
-from sim.jit import is_compiled
+from sim.jit import is_compiled, njit
+from sim.question_rows import QuestionRows
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -38,14 +42,41 @@ class Seen(NamedTuple):
     ended: NDArray[np.bool_]
 
 
+@njit
+def _run(lanes: Ints, w: Lanes, open_to: OpenTo, rows: QuestionRows, seen: Seen) -> None:
+    """Run lanes that are not at their end to their next questions, and put these."""
+    for number in range(len(lanes)):
+        k = lanes[number]
+        if seen.ended[k]:
+            continue
+        if run_lane(w, k, open_to) == NO_QUESTION:
+            seen.ended[k] = True
+            seen.observations[k, :] = 0.0
+        else:
+            put_question(w, k, rows)
+        seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
+
+
+@njit
+def _start(lanes: Ints, places: Ints, quanta: Floats, w: Lanes, seen: Seen) -> None:
+    """Put lanes at the start of episodes on the shelf."""
+    for number in range(len(lanes)):
+        start(w, lanes[number], places[number], quanta[number])
+        seen.ended[lanes[number]] = False
+
+
+def codec_of(rule: str, codecs: Sequence[Codec]) -> int:
+    """The rule of `envs.codec_rule.codec_rule` of that name, as `sim.batch.world.OpenTo` has it."""
+    return SHORTEST if rule == SHORTEST_RULE else [codec.name for codec in codecs].index(rule)
+
+
 class EnvLanes(ABC):
-    """Copies of an environment, each on an episode of its own; a subclass turns actions into answers.
+    """Copies of an environment, each on an episode of its own; a subclass answers and observes.
 
     A lane does, for the same dice and actions, what the environment itself does: observations are equal to
     float32's rounding, costs to 1e-9.
 
     Attributes:
-        kernel: What compiles last.
         env: What is copied: question, codecs, features; it is only read.
         seen: What the lanes have come to. Two arrays of observations take turns, so that one that was handed
             out stays as it is for one step more.
@@ -60,8 +91,6 @@ class EnvLanes(ABC):
         pool: Episodes to run, drawn evenly, instead of new ones.
         threads: Threads among which a step divides the lanes.
     """
-
-    kernel: ClassVar[Any]
 
     def __init__(
         self,
@@ -91,8 +120,8 @@ class EnvLanes(ABC):
         self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
         self.places = np.arange(count)
         self._world: BatchWorld | None = None
-        ends = np.linspace(0, count, threads + 1).astype(int).tolist()
-        self._parts = list(pairwise(ends))
+        self._values = np.zeros(shape)  # scratch: a thread uses the row of its first lane
+        self._parts = np.array_split(np.arange(count), threads)
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __len__(self) -> int:
@@ -125,7 +154,11 @@ class EnvLanes(ABC):
             for lane in chosen.tolist():
                 self._draw(lane)
             quanta = np.array([self._quantum_s(self.episode(lane)) for lane in chosen.tolist()])
-            self._begin(self.world, chosen, self.places[chosen], quanta)
+            _start(chosen, self.places[chosen], quanta, self.world.arrays, self.seen)
+            self._look(chosen)
+            self.seen.costs[chosen] = (
+                0.0  # what passes before the first question is charged to the first step
+            )
             chosen = chosen[self.seen.ended[chosen]]
         scenario = self.episode(int(chosen[0])).scenario.name
         raise ValueError(
@@ -143,10 +176,20 @@ class EnvLanes(ABC):
         self._other = self.seen.observations
         self.seen = self.seen._replace(observations=fresh)
         if self._threads is None:
-            self._step(self.world, actions, 0, len(self))
+            self._advance(self._parts[0], actions)
         else:
-            list(self._threads.map(lambda part: self._step(self.world, actions, *part), self._parts))
+            list(self._threads.map(lambda part: self._advance(part, actions), self._parts))
         np.subtract(before, self.seen.costs, out=self.rewards)
+
+    def _advance(self, lanes: Ints, actions: NDArray[Any]) -> None:
+        self._answer(lanes, actions)
+        self._look(lanes)
+
+    def _look(self, lanes: Ints) -> None:
+        """Run lanes to their next questions, and see what there is."""
+        world = self.world
+        _run(lanes, world.arrays, world.open_to, world.rows, self.seen)
+        self._observe(lanes)
 
     def _draw(self, lane: int) -> None:
         """Choose or draw the next episode of a lane."""
@@ -161,8 +204,8 @@ class EnvLanes(ABC):
             self._world.shelve(lane, episode)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
-        if not is_compiled(self.kernel):
-            _LOG.warning("compiling dwcp/%s for many lanes, once, about 40 s", type(self.env).__name__)
+        if not is_compiled(_run):
+            _LOG.warning("compiling the world of many lanes, once, about 40 s")
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
 
     def _quantum_s(self, episode: Episode) -> float:
@@ -170,9 +213,9 @@ class EnvLanes(ABC):
         return float("inf")
 
     @abstractmethod
-    def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
-        """Put lanes at the start of episodes on the shelf, run them to their first questions, and look."""
+    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
+        """Answer the questions of those of some lanes that are not at their end; actions are of all lanes."""
 
     @abstractmethod
-    def _step(self, world: BatchWorld, actions: NDArray[Any], first: int, end: int) -> None:
-        """Answer the questions of lanes ``first`` to ``end`` that are not at their end, run on, and look."""
+    def _observe(self, lanes: Ints) -> None:
+        """Write what is seen, and allowed, of the questions that stand on some lanes."""

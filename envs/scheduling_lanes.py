@@ -7,16 +7,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs import codec_rule
 from envs.features import scale
-from envs.lanes import EnvLanes, Seen
+from envs.lanes import EnvLanes, Seen, codec_of
 from envs.scheduling import Scheduling
 from envs.scheduling_features import fill_dispatch
 from envs.shortlist import Choice, ShortlistRows, make_shortlist
-from sim.batch import ledger
-from sim.batch.events import answer_dispatch, start
-from sim.batch.layout import NO_QUESTION, SHORTEST, Floats, Ints, Lanes
-from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
+from sim.batch.events import answer_dispatch
+from sim.batch.layout import Floats, Ints, Lanes
+from sim.batch.world import OpenTo
 from sim.episode import Episode
 from sim.jit import njit
 from sim.question_rows import QuestionRows
@@ -38,33 +36,7 @@ def _allow(rows: QuestionRows, k: int, any_path: bool, lists: ShortlistRows, mas
 
 
 @njit
-def _look(
-    w: Lanes,
-    k: int,
-    open_to: OpenTo,
-    rows: QuestionRows,
-    choice: Choice,
-    lists: ShortlistRows,
-    rules: Floats,
-    values: Floats,
-    seen: Seen,
-) -> None:
-    asked = run_lane(w, k, open_to)
-    seen.ended[k] = asked == NO_QUESTION
-    if asked == NO_QUESTION:
-        seen.observations[k, :] = 0.0
-        seen.masks[k, :] = False
-    else:
-        put_question(w, k, rows)
-        make_shortlist(rows, k, choice, lists)
-        fill_dispatch(rows, lists, k, choice.any_path, values)
-        scale(values, rules, seen.observations[k])
-        _allow(rows, k, choice.any_path, lists, seen.masks[k])
-    seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
-
-
-@njit
-def _answer(w: Lanes, k: int, any_path: bool, lists: ShortlistRows, action: int, last: int) -> None:
+def _dispatch(w: Lanes, k: int, any_path: bool, lists: ShortlistRows, action: int, last: int) -> None:
     """Let the candidate go whom a legal action names, or at the last action let all wait."""
     if action == last:
         answer_dispatch(w, k, -1, -1)
@@ -77,12 +49,16 @@ def _answer(w: Lanes, k: int, any_path: bool, lists: ShortlistRows, action: int,
 
 
 @njit
-def _begin(
+def _answer(lanes: Ints, actions: Ints, w: Lanes, any_path: bool, lists: ShortlistRows, seen: Seen) -> None:
+    for number in range(len(lanes)):
+        k = lanes[number]
+        if not seen.ended[k]:
+            _dispatch(w, k, any_path, lists, actions[k], seen.masks.shape[1] - 1)
+
+
+@njit
+def _observe(
     lanes: Ints,
-    places: Ints,
-    quanta: Floats,
-    w: Lanes,
-    open_to: OpenTo,
     rows: QuestionRows,
     choice: Choice,
     lists: ShortlistRows,
@@ -91,47 +67,28 @@ def _begin(
     seen: Seen,
 ) -> None:
     for number in range(len(lanes)):
-        k = lanes[number]
-        start(w, k, places[number], quanta[number])
-        _look(w, k, open_to, rows, choice, lists, rules, values[0], seen)
-        seen.costs[k] = 0.0  # what passes before the first question is charged to the first step
-
-
-@njit
-def _step(
-    first: int,
-    end: int,
-    actions: Ints,
-    w: Lanes,
-    open_to: OpenTo,
-    rows: QuestionRows,
-    choice: Choice,
-    lists: ShortlistRows,
-    rules: Floats,
-    values: Floats,
-    seen: Seen,
-) -> None:
-    for k in range(first, end):
-        if not seen.ended[k]:
-            _answer(w, k, choice.any_path, lists, actions[k], seen.masks.shape[1] - 1)
-            _look(w, k, open_to, rows, choice, lists, rules, values[first], seen)
+        k, scratch = lanes[number], lanes[0]
+        if seen.ended[k]:
+            seen.masks[k, :] = False
+        else:
+            make_shortlist(rows, k, choice, lists)
+            fill_dispatch(rows, lists, k, choice.any_path, values[scratch])
+            scale(values[scratch], rules, seen.observations[k])
+            _allow(rows, k, choice.any_path, lists, seen.masks[k])
 
 
 class SchedulingLanes(EnvLanes):
     """Lanes that ask which waiting transfer goes next; arguments as of `EnvLanes`."""
 
     env: Scheduling
-    kernel = _step
 
     def __init__(
         self, env: Scheduling, count: int, pool: Sequence[Episode] = (), *, threads: int = 1
     ) -> None:
-        names = [codec.name for codec in env.codecs]
-        codec = SHORTEST if env.codec == codec_rule.SHORTEST else names.index(env.codec)
+        asks = OpenTo(codec_of(env.codec, env.codecs), dispatch=True, share=False, control_s=1.0)
         actions = int(cast(spaces.Discrete, env.action_space).n)
-        super().__init__(env, count, actions, OpenTo(codec, True, False, 1.0), pool, threads=threads)
+        super().__init__(env, count, actions, asks, pool, threads=threads)
         self._lists = env.shortlister.room(count, 1)
-        self._values = np.zeros((count, len(env.features)))  # scratch, a row a thread: that of its first lane
 
     def step(self, actions: NDArray[Any]) -> None:
         """Answer the open question of every lane and run it to its next; see `EnvLanes.step`.
@@ -152,29 +109,15 @@ class SchedulingLanes(EnvLanes):
     def _quantum_s(self, episode: Episode) -> float:
         return self.env.quantum_s(episode.scenario)
 
-    def _begin(self, world: BatchWorld, lanes: Ints, places: Ints, quanta: Floats) -> None:
-        waiting = world.rows.waiting.shape[1]
-        if waiting > self._lists.path.shape[1]:
-            old = self._lists
-            self._lists = self.env.shortlister.room(len(self), waiting)._replace(
+    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
+        any_path = self.env.shortlister.any_path
+        _answer(lanes, np.asarray(actions, np.int64), self.world.arrays, any_path, self._lists, self.seen)
+
+    def _observe(self, lanes: Ints) -> None:
+        rows, lister, old = self.world.rows, self.env.shortlister, self._lists
+        if rows.waiting.shape[1] > old.path.shape[1]:
+            self._lists = lister.room(len(self), rows.waiting.shape[1])._replace(
                 positions=old.positions, shown=old.shown
             )
-        _begin(lanes, places, quanta, *self._rest(world))
-
-    def _step(self, world: BatchWorld, actions: NDArray[Any], first: int, end: int) -> None:
-        _step(first, end, np.asarray(actions, np.int64), *self._rest(world))
-
-    def _rest(
-        self, world: BatchWorld
-    ) -> tuple[Lanes, OpenTo, QuestionRows, Choice, ShortlistRows, Floats, Floats, Seen]:
-        choice, rules = self.env.shortlister.choice, self.env.features.rules
-        return (
-            world.arrays,
-            world.open_to,
-            world.rows,
-            choice,
-            self._lists,
-            rules,
-            self._values,
-            self.seen,
-        )
+        rules = self.env.features.rules
+        _observe(lanes, rows, lister.choice, self._lists, rules, self._values, self.seen)
