@@ -76,6 +76,7 @@ def episode_row(world: World) -> dict[str, float]:
     late = np.maximum(0.0, (records["end_s"] - records["deadline_s"]).to_numpy())
     due = np.isfinite(records["deadline_s"].to_numpy())
     makespan = float(records["end_s"].max() - records["arrival_s"].min())
+    raw_bytes = float(records["size_bytes"].sum())
     pace = (records["size_bytes"] / times).to_numpy()
     p50, p95, p99 = percentiles(times)
     return {
@@ -91,9 +92,10 @@ def episode_row(world: World) -> dict[str, float]:
         "completion_p99_s": p99,
         "missed_share": float((late[due] > 0).mean()) if due.any() else 0.0,
         "wire_bytes": float(records["wire_bytes"].sum()),
-        "raw_bytes": float(records["size_bytes"].sum()),
+        "raw_bytes": raw_bytes,
         "makespan_s": makespan,
-        "goodput_mbps": float(records["size_bytes"].sum()) / makespan / MBIT,
+        "throughput_mbps": raw_bytes / makespan / MBIT,
+        "goodput_mbps": raw_bytes / float(times.sum()) / MBIT,
         "jain": float(pace.sum() ** 2 / (len(pace) * (pace**2).sum())),
     }
 

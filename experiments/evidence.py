@@ -20,12 +20,12 @@ METRICS: Final = {
     "cpu_s": "s", "late_s": "s", "completion_mean_s": "s",
     "completion_p50_s": "s", "completion_p95_s": "s", "completion_p99_s": "s",
     "missed_share": "share", "wire_bytes": "bytes", "raw_bytes": "bytes", "makespan_s": "s",
-    "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share",
+    "throughput_mbps": "Mbit/s", "goodput_mbps": "Mbit/s", "jain": "share", "agreement": "share",
 }  # fmt: skip
 """Figures of an episode, and their units."""
 COMPARED: Final = ("cost_s", "goodput_mbps")
 """Figures in which policies are set against each other, episode by episode."""
-MORE_IS_BETTER: Final = frozenset({"goodput_mbps", "jain", "agreement"})
+MORE_IS_BETTER: Final = frozenset({"throughput_mbps", "goodput_mbps", "jain", "agreement"})
 """Figures of which more is better; of the others less is."""
 DECISION_COLUMNS: Final = (
     "policy",

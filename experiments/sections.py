@@ -19,6 +19,7 @@ COST_PARTS: Final = (
     ("completion_p95_s", "p95, s", 1.0),
     ("completion_p99_s", "p99, s", 1.0),
     ("missed_share", "missed, %", 0.01),
+    ("throughput_mbps", "throughput, Mbit/s", 1.0),
     ("goodput_mbps", "goodput, Mbit/s", 1.0),
     ("wire_bytes", "wire, MB", 1e6),
     ("cpu_s", "CPU, s", 1.0),

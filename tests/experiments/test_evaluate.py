@@ -63,7 +63,8 @@ def test_figures_of_two_transfers_are_those_worked_out_by_hand():
             "wire_bytes": 10 * mb,
             "raw_bytes": 16 * mb,
             "makespan_s": 5.0,
-            "goodput_mbps": 16 * 8 / 5,
+            "throughput_mbps": 16 * 8 / 5,
+            "goodput_mbps": 16 * 8 / (2 + 4),
             "jain": (4 + 2) ** 2 / (2 * (4**2 + 2**2)),  # paces of 4 and 2 MB/s
         }
     )
