@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
+from sim.testbed.coding import Buffer
 from sim.units import KIB, MIB
 
 MOST_PIECE: Final = 4 * MIB
@@ -20,8 +21,6 @@ _HEADER: Final = Struct("!BxxxIQQQ")
 """Kind, length, transfer, number, checksum (XXH3-64) of the body."""
 _JOINED: Final = 64 * KIB
 """Bodies up to this are sent in one call with their header: a copy is cheaper than a packet."""
-
-Buffer = bytes | bytearray | memoryview
 
 
 class Kind(IntEnum):

@@ -8,7 +8,7 @@ from typing import Final
 
 import xxhash
 
-from sim.testbed.codecs import Decoder
+from sim.testbed.coding import Decoder
 from sim.units import MIB
 
 EARLY: Final = 32 * MIB

@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -102,6 +102,7 @@ async def mover(
     receiver_in: str | None = None,
     workers: int | None = None,
     baseline_bytes: float = 1 * GIB,
+    reach: Callable[[int], tuple[str, int]] | None = None,
 ) -> AsyncIterator[Mover]:
     """Start both processes, and end them with the block; they also end when this process dies.
 
@@ -111,6 +112,7 @@ async def mover(
         receiver_in: That of the receiver.
         workers: Pieces that the sender encodes at once; a core each by default.
         baseline_bytes: Memory for baselines at the receiver.
+        reach: Where the sender connects to come to a port of the receiver; None is that port.
 
     Raises:
         InputError: If a process cannot start.
@@ -120,6 +122,8 @@ async def mover(
             _process(receiver_in, "receiver", ["--bind", address, "--baseline-bytes", str(baseline_bytes)])
         )
         host, port = (await _first_word(receiving, "receiver"))["listening"]
+        if reach is not None:
+            host, port = reach(port)
         workers = workers or os.cpu_count() or 1
         sending = await stack.enter_async_context(
             _process(sender_in, "sender", [host, str(port), "--workers", str(workers)])

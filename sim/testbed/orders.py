@@ -9,7 +9,7 @@ class Order(NamedTuple):
     Attributes:
         transfer: Number that no other transfer of these two processes has.
         dataset: Which dataset it is a version of.
-        codec: Family of the codec, a name of `sim.testbed.codecs.real_codecs`.
+        codec: Name of the codec, as `sim.codecs.parse_codec` takes it.
         streams: Connections, at least 1.
         payload: File that holds it.
         digest: XXH3-128 of the payload, in hexadecimal.

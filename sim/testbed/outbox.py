@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from sim.testbed.frames import Buffer
+from sim.testbed.coding import Buffer
 from sim.units import MIB
 
 UNACKNOWLEDGED: Final = 64 * MIB

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from sim.codecs import parse_codec
 from sim.errors import InputError
-from sim.testbed.codecs import RealCodec, real_codecs
+from sim.testbed.codecs import real_codec
 from sim.testbed.frames import Frame, FrameError, Kind, Wire
 from sim.testbed.inbox import Inbox, SpoiledError
 from sim.testbed.meters import StackMeter
@@ -77,11 +78,9 @@ class Receiver:
 
     Args:
         baseline_bytes: Memory for baselines.
-        codecs: By family.
     """
 
-    def __init__(self, baseline_bytes: float, codecs: dict[str, RealCodec]) -> None:
-        self._codecs = codecs
+    def __init__(self, baseline_bytes: float) -> None:
         self._baselines = Baselines(baseline_bytes)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
         self._receptions: OrderedDict[int, Reception] = OrderedDict()
@@ -143,6 +142,8 @@ class Receiver:
                 return None
         if reception.attempt > attempt:
             return None
+        if reception.digest != opening.words.get("digest"):
+            raise FrameError(f"transfer {transfer} is another one; numbers must differ")
         reception.wires.append(wire)
         await wire.say(Kind.ACCEPT, transfer, reception.inbox.next, name=reception.name)
         await self._last_word(transfer, reception, wire)
@@ -151,7 +152,7 @@ class Receiver:
     def _begin(self, transfer: int, attempt: int, words: dict[str, Any]) -> Reception | None:
         """Start to receive; None when the baseline is missing or another."""
         try:
-            codec = self._codecs[str(words["codec"])]
+            codec = real_codec(parse_codec(str(words["codec"])))
             dataset, digest = int(words["dataset"]), str(words["digest"])
             baseline_digest, keep = str(words["baseline"]), bool(words["keep"])
             size_bytes = int(words["size_bytes"])
@@ -265,7 +266,7 @@ def listen(address: str, port: int = 0) -> socket.socket:
 
 async def _run(listening: socket.socket, baseline_bytes: float) -> None:
     """Serve until whoever started this process closes its standard input, or dies."""
-    receiver = Receiver(baseline_bytes, real_codecs())
+    receiver = Receiver(baseline_bytes)
     serving = asyncio.create_task(receiver.serve(listening))
     print(json.dumps({"listening": listening.getsockname()[:2]}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

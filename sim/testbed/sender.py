@@ -10,7 +10,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from sim.testbed.codecs import RealCodec, real_codecs
+from sim.codecs import parse_codec
+from sim.testbed.codecs import real_codec
 from sim.testbed.frames import Kind, Wire
 from sim.testbed.meters import StackMeter
 from sim.testbed.orders import Order
@@ -25,13 +26,11 @@ class Sender:
 
     Args:
         address: Where the receiver listens.
-        codecs: By family.
         workers: Pieces that are encoded at once.
     """
 
-    def __init__(self, address: tuple[str, int], codecs: dict[str, RealCodec], workers: int) -> None:
+    def __init__(self, address: tuple[str, int], workers: int) -> None:
         self._address = address
-        self._codecs = codecs
         self._pool = ThreadPoolExecutor(workers, "encode")
         self._meter = StackMeter()
         self._sendings: dict[int, Sending] = {}
@@ -46,7 +45,7 @@ class Sender:
 
     async def _move(self, order: Order) -> None:
         try:
-            codec = self._codecs[order.codec]
+            codec = real_codec(parse_codec(order.codec))
             sending = Sending(order, self._address, codec, self._pool, self._meter)
             self._sendings[order.transfer] = sending
             tell(moved=(await sending.move())._asdict())
@@ -84,7 +83,7 @@ def tell(**words: Any) -> None:
 
 async def _run(address: tuple[str, int], workers: int) -> None:
     """Take orders until whoever started this process closes its standard input, or dies."""
-    sender = Sender(address, real_codecs(), workers)
+    sender = Sender(address, workers)
     reporting = asyncio.create_task(sender.report())
     orders = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()

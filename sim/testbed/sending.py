@@ -10,8 +10,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Final
 
-from sim.testbed.codecs import RealCodec
-from sim.testbed.frames import Buffer, Frame, FrameError, Kind, Wire
+from sim.testbed.coding import Buffer, RealCodec
+from sim.testbed.frames import Frame, FrameError, Kind, Wire
 from sim.testbed.meters import StackMeter
 from sim.testbed.orders import Moved, Order, Progress
 from sim.testbed.outbox import Outbox
