@@ -1,0 +1,1 @@
+"""The same transfers for real: real codecs, real TCP over emulated paths."""
