@@ -28,11 +28,20 @@ class Mover:
     """Moves payloads from the sending to the receiving process.
 
     Attributes:
+        address: Where the sender connects to.
+        pids: The sending and the receiving process.
         progress: How far each transfer is that moves, some milliseconds ago.
         cores: Cores that the sending process used between its last two reports.
     """
 
-    def __init__(self, sending: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        sending: asyncio.subprocess.Process,
+        receiving: asyncio.subprocess.Process,
+        address: tuple[str, int],
+    ) -> None:
+        self.address = address
+        self.pids = sending.pid, receiving.pid
         self._sending = sending
         self._waiting: dict[int, asyncio.Future[Moved]] = {}
         self._reported: tuple[float, float] | None = None
@@ -129,7 +138,7 @@ async def mover(
             _process(sender_in, "sender", [host, str(port), "--workers", str(workers)])
         )
         await _first_word(sending, "sender")
-        both = Mover(sending)
+        both = Mover(sending, receiving, (host, port))
         listening = asyncio.create_task(both.listen())
         try:
             yield both
