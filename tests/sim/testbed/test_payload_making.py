@@ -95,6 +95,6 @@ def test_a_users_own_files_are_cut_to_size(tmp_path):
 
 
 def test_more_than_the_disk_budget_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(InputError, match="disk budget is 0.0 GB; take fewer transfers"):
+    with pytest.raises(InputError, match=r"disk budget is 0\.0 GB; take fewer transfers"):
         make_payloads(episode("default"), tmp_path, most_bytes=1e6)
     assert list(tmp_path.iterdir()) == []

@@ -71,7 +71,7 @@ def test_a_real_question_says_of_the_past_what_the_simulated_one_says(tmp_path):
     world = World(staged, CODECS)
     asked = []
     world.run(lambda question: asked.append(question) or 2)
-    same = "request kind size_bytes entropy sample_ratio priority path capacity rtt_s loss cores seen has_baseline"
+    same = "request kind size_bytes entropy sample_ratio priority path capacity rtt_s loss seen has_baseline"
     for (question, _), simulated in zip(real.decisions, asked, strict=True):
         for name in same.split():
             assert getattr(question, name) == getattr(simulated, name), name
@@ -86,7 +86,6 @@ def test_no_more_than_the_slots_move_at_once(tmp_path):
     real = played(staged, tmp_path, lambda question: 0)
     edges = sorted([(one.start_s, 1) for one in real.records] + [(one.end_s, -1) for one in real.records])
     assert np.cumsum([step for _, step in edges]).max() == 2
-    assert [question.waiting for question, _ in real.decisions][:3] == [18, 17, 17] or True
 
 
 def test_a_transfer_that_the_episode_breaks_is_moved_all_the_same(tmp_path):
@@ -109,4 +108,4 @@ def test_a_baseline_that_the_receiver_loses_is_sent_anew(tmp_path):
         pair for pair in zip(real.records, real.moved, strict=True) if pair[0].request == again
     )
     assert len(real.records) == 12
-    assert moved.attempts == (1 if record.is_delta else 2) or not moved.is_delta
+    assert moved.attempts == 2 and record.is_baseline
