@@ -238,7 +238,7 @@ def bench(
 
 @testbed.command("run")
 def testbed_run(
-    config: Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/testbed-quick.yaml.")],
+    config: Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/testbed/quick.yaml.")],
     overrides: Overrides = None,
     results: Annotated[Path, typer.Option("--results", help="Where its folder is made.")] = Path(
         "results/testbed"
@@ -252,7 +252,11 @@ def testbed_run(
 
     from experiments.testbed_run import run_testbed
 
-    found = run_testbed(settings, results, console)
+    try:
+        found = run_testbed(settings, results, console)
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was written")
+        sys.exit(INTERRUPTED)
     console.print(plays_table(found))
     if found.why_not:
         _say("path", f"shaped loopback: {found.why_not}")
