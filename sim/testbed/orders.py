@@ -15,7 +15,7 @@ class Order(NamedTuple):
         digest: XXH3-128 of the payload, in hexadecimal.
         baseline: File of the version that both ends hold, for a delta; empty without one.
         baseline_digest: Its XXH3-128; empty without one.
-        keep: Whether the receiver shall keep the payload as the dataset's baseline.
+        keep: Whether the receiver keeps the payload as the dataset's baseline, unless it comes as a delta.
         break_share: Share of the payload after which all its connections are broken once; 1 for never.
     """
 

@@ -131,7 +131,7 @@ class Attempt:
             size_bytes=self._sending.size_bytes,
             digest=order.digest,
             baseline=order.baseline_digest if self._delta else "",
-            keep=order.keep,
+            keep=order.keep and not self._delta,
         )
         if wait:
             frame = await wire.receive()
