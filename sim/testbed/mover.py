@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sim.errors import InputError
 from sim.testbed.orders import Moved, Order, Progress
+from sim.testbed.receiver import own_namespace
 from sim.units import GIB
 
 _START_S: Final = 30.0
@@ -118,9 +119,8 @@ async def mover(
         InputError: If a process cannot start.
     """
     async with contextlib.AsyncExitStack() as stack:
-        receiving = await stack.enter_async_context(
-            _process(receiver_in, "receiver", ["--bind", address, "--baseline-bytes", str(baseline_bytes)])
-        )
+        words = ["--bind", address, "--baseline-bytes", str(baseline_bytes), "--machine", own_namespace()]
+        receiving = await stack.enter_async_context(_process(receiver_in, "receiver", words))
         host, port = (await _first_word(receiving, "receiver"))["listening"]
         if reach is not None:
             host, port = reach(port)

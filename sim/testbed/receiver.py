@@ -11,7 +11,6 @@ import sys
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 from sim.codecs import parse_codec
@@ -224,8 +223,13 @@ async def _try(sending: Any) -> None:
         await sending
 
 
-def check_address(address: str, *, anywhere: bool) -> None:
+def check_address(address: str, *, anywhere: bool, machine: str = "") -> None:
     """Refuse to listen where others could come, unless told to.
+
+    Args:
+        address: Where to listen.
+        anywhere: Whether any address will do.
+        machine: What `own_namespace` says in the machine's network; empty asks the first process.
 
     Raises:
         InputError: If it is no address, or neither loopback nor inside a network namespace of its own.
@@ -234,21 +238,23 @@ def check_address(address: str, *, anywhere: bool) -> None:
         parsed = ipaddress.ip_address(address)
     except ValueError as error:
         raise InputError("receiver", address, "expected an IP address, such as 127.0.0.1") from error
-    if not (anywhere or parsed.is_loopback or _own_namespace()):
+    if not (anywhere or parsed.is_loopback or _apart(machine)):
         problem = "is neither loopback nor in a network namespace of its own"
         raise InputError("receiver", address, f"{problem}; --listen {address} takes it all the same")
 
 
-def _own_namespace() -> bool:
-    """Whether this process is in a network namespace with a name, as iproute2 makes them.
-
-    The machine's own cannot be asked for: a container may not look at process 1.
-    """
+def own_namespace(process: str = "self") -> str:
+    """Name of the network namespace of a process; empty where there is none or it may not be seen."""
     try:
-        here = Path("/proc/self/ns/net").stat().st_ino
-        return any(named.stat().st_ino == here for named in Path("/run/netns").iterdir())
+        return os.readlink(f"/proc/{process}/ns/net")  # noqa: PTH115 - it is no path
     except OSError:
-        return False
+        return ""
+
+
+def _apart(machine: str) -> bool:
+    """Whether this process has a network that is not the machine's."""
+    machine = machine or own_namespace("1")
+    return machine not in ("", own_namespace())
 
 
 def listen(address: str, port: int = 0) -> socket.socket:
@@ -282,11 +288,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="receiver", description=main.__doc__)
     parser.add_argument("--bind", default="127.0.0.1", help="loopback, or an address in a namespace")
     parser.add_argument("--listen", help="any address of this machine, for others to come")
+    parser.add_argument("--machine", default="", help="network namespace of the machine, as /proc names it")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--baseline-bytes", type=float, default=1 * GIB, help="memory for baselines")
     given = parser.parse_args()
     try:
-        check_address(given.listen or given.bind, anywhere=given.listen is not None)
+        check_address(
+            given.listen or given.bind, anywhere=given.listen is not None, machine=given.machine
+        )
         listening = listen(given.listen or given.bind, given.port)
     except InputError as error:
         sys.exit(f"dwcp-gym: {error}")
