@@ -24,6 +24,7 @@ from sim.hosts import Host
 from sim.payloads import CLASS_NAMES, Payloads
 from sim.physics import CUBIC
 from sim.scenarios import PathSpec, Scenario
+from sim.testbed.coding import CHUNK_BYTES, chunk_for
 from sim.testbed.paths import PathSettings
 from sim.transfers import plain_rates
 from sim.workloads import Requests, Workload
@@ -52,6 +53,31 @@ class Solo(NamedTuple):
     ratio: float
     encode: float
     decode: float
+
+
+class Setup(NamedTuple):
+    """What a transfer takes at both ends however small it is: seconds for itself and for each stream."""
+
+    transfer_s: float
+    stream_s: float
+
+
+def pipeline_s(codec: str, size_bytes: int, alone: Solo, setup: Setup) -> float:
+    """Seconds that a real pipeline takes and the fluid model leaves out.
+
+    Its set-up; and while the first piece is encoded nothing is sent, while the last is decoded nothing comes.
+
+    >>> from sim.units import MIB
+    >>> alone = Solo(ratio=2.0, encode=1.048576e8, decode=1.048576e9)
+    >>> pipeline_s("zstd", 64 * MIB, alone, Setup(0.001, 0.0001))
+    0.0121
+    """
+    parsed = parse_codec(codec)
+    fixed_s = setup.transfer_s + setup.stream_s * parsed.streams
+    if parsed.method == "none":
+        return fixed_s
+    piece = min(size_bytes, chunk_for(size_bytes, parsed.streams) if parsed.lz4 else CHUNK_BYTES)
+    return fixed_s + piece / alone.encode + piece / alone.decode
 
 
 def pair_episode(path: PathSettings, payload: Payload, seed: int, cores: int) -> Episode:

@@ -1,12 +1,24 @@
-"""What a real codec does with a payload while nothing else runs: its ratio and its rates, by CPU time."""
+"""What codecs and mover do on this machine while nothing else runs: ratios and rates by CPU time, set-up."""
 
+import asyncio
 import time
+from pathlib import Path
+from statistics import median
+from typing import Final
 
-from experiments.testbed_simulated import Solo
+import xxhash
+
+from experiments.testbed_simulated import Setup, Solo
 from sim.codecs import parse_codec
 from sim.testbed.codecs import real_codec
 from sim.testbed.coding import Buffer
-from sim.units import MIB
+from sim.testbed.mover import mover
+from sim.testbed.orders import Order
+from sim.units import KIB, MIB
+
+_SMALL: Final = 4 * KIB
+_TIMES: Final = 15
+_MANY: Final = 16
 
 _MOST_BYTES = 64 * MIB
 """Made content is alike all over: of a larger payload the start is taken."""
@@ -41,3 +53,26 @@ def solo(codec: str, payload: Buffer, baseline: Buffer | None) -> Solo:
             raise ValueError(f"{codec} decoded {decoded} bytes of {len(payload)}")
     rates = [len(payload) / max(min(spent), 1e-6) for spent in (encoding, decoding)]
     return Solo(len(payload) / encoded, *rates)
+
+
+def setup(scratch: Path) -> Setup:
+    """What the mover takes for a payload of 4 KiB over the loopback, with one stream and with sixteen.
+
+    The median of 15 each: system calls, processes that wake each other, frames, digests.
+    """
+    return asyncio.run(_setup(scratch / "small"))
+
+
+async def _setup(path: Path) -> Setup:
+    path.write_bytes(bytes(_SMALL))
+    digest = xxhash.xxh3_128_hexdigest(bytes(_SMALL))
+    taken: dict[int, float] = {}
+    async with mover() as moving:
+        for streams in (1, _MANY):
+            spent = []
+            for number in range(_TIMES):
+                order = Order(1000 * streams + number, 0, f"amst-{streams}", streams, str(path), digest)
+                spent.append((await moving.move(order)).seconds)
+            taken[streams] = median(spent)
+    each_s = max(0.0, taken[_MANY] - taken[1]) / (_MANY - 1)
+    return Setup(max(0.0, taken[1] - each_s), each_s)

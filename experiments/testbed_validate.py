@@ -1,4 +1,4 @@
-"""Single transfers, simulated and for real side by side: runs a sample of the grid and keeps every raw row."""
+"""Single transfers, simulated and for real side by side: runs a sample of the grid, keeps every raw row."""
 
 import asyncio
 import csv
@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from experiments.testbed_grid import Setting, sample
-from experiments.testbed_simulated import Payload, Solo, pair_episode, simulated_s, told
-from experiments.testbed_solo import solo
+from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
+from experiments.testbed_solo import setup, solo
 from sim.codecs import parse_codec
 from sim.episode import Episode
 from sim.errors import InputError
@@ -29,7 +29,7 @@ from sim.units import GIB
 
 TRANSFERS: Final = "transfers.csv"
 REPEATS: Final = 3
-"""Transfers of each codec on a path with loss, where chance decides; one on a clean path."""
+"""Transfers of each codec: where packets are lost chance decides, and this machine has other things to do."""
 _OVERHEAD_S: Final = 4.0
 """Of a setting, for payloads, processes and what codecs do alone; measured, and enough to plan with."""
 
@@ -52,6 +52,7 @@ class Row(NamedTuple):
         novelty: Part of a changed block.
         real_s: Seconds it took.
         told_s: By the simulator, told ratio and rates of the codec alone on this machine.
+        pipeline_s: Of `told_s`, what is added for set-up and the ends of the pipeline.
         laws_s: By the simulator, by its fitted laws.
         wire_bytes: Handed to the kernel.
         encode_cpu_s: CPU time.
@@ -77,6 +78,7 @@ class Row(NamedTuple):
     novelty: float
     real_s: float
     told_s: float
+    pipeline_s: float
     laws_s: float
     wire_bytes: int
     encode_cpu_s: float
@@ -86,6 +88,14 @@ class Row(NamedTuple):
     solo_ratio: float
     solo_encode: float
     solo_decode: float
+
+
+class Simulated(NamedTuple):
+    """The three fields of that name of a `Row`."""
+
+    told_s: float
+    pipeline_s: float
+    laws_s: float
 
 
 class Journal:
@@ -109,7 +119,9 @@ class Journal:
                 rows = pd.read_csv(path, on_bad_lines="skip")
                 complete = rows.groupby("number").filter(lambda of_one: _whole(of_one))
                 if set(rows["seed"]) - {seed}:
-                    raise InputError(path, "", f"was sampled with another seed than {seed}; name another folder")
+                    raise InputError(
+                        path, "", f"was sampled with another seed than {seed}; name another folder"
+                    )
             except (KeyError, ValueError) as error:
                 if isinstance(error, InputError):
                     raise
@@ -143,9 +155,15 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
     journal = Journal(folder / TRANSFERS, seed)
     end_s = time.monotonic() + 60 * minutes
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
-        console=console, transient=True,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
     )
+    with tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as scratch:
+        found = setup(Path(scratch))
     with bar:
         task = bar.add_task("testbed", total=60 * minutes, note="")
         for setting, episode, planned_s in _planned(seed, longest_s):
@@ -157,12 +175,13 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
                 break
             note = f"{setting.rate_mbit} Mbit/s {setting.rtt_ms} ms {setting.size_bytes >> 10} KiB"
             bar.update(task, note=f"setting {setting.number}: {note}")
-            with tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as scratch, emulated_path(
-                setting.path
-            ) as ends:
+            with (
+                tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as scratch,
+                emulated_path(setting.path) as ends,
+            ):
                 if ends.why_not:
                     bar.update(task, note=f"shaped loopback: {ends.why_not}")
-                asyncio.run(_run(setting, episode, Path(scratch), ends, journal, seed))
+                asyncio.run(_run(setting, episode, Path(scratch), ends, journal, seed, found))
     return pd.read_csv(journal.path)
 
 
@@ -171,14 +190,14 @@ def _planned(seed: int, longest_s: float) -> Iterator[tuple[Setting, Episode, fl
     for setting in sample(seed):
         payload = Payload(setting.size_bytes, setting.ratio, setting.changed, setting.novelty)
         episode = pair_episode(setting.path, payload, setting.number, os.cpu_count() or 1)
-        spent_s = sum(simulated_s(episode, codec) for codec in setting.codecs) * _repeats(setting)
+        spent_s = REPEATS * sum(simulated_s(episode, codec) for codec in setting.codecs)
         spent_s += simulated_s(episode, "zstd")  # of the version before
         if spent_s <= longest_s:
             yield setting, episode, spent_s + _OVERHEAD_S
 
 
 async def _run(
-    setting: Setting, episode: Episode, scratch: Path, ends: Ends, journal: Journal, seed: int
+    setting: Setting, episode: Episode, scratch: Path, ends: Ends, journal: Journal, seed: int, found: Setup
 ) -> None:
     """All transfers of one setting, one after another through the same two processes."""
     before, now = make_payloads(episode, scratch, most_bytes=2 * GIB)
@@ -190,11 +209,14 @@ async def _run(
     ) as moving:
         numbers = iter(range(1_000_000))
         for codec in setting.codecs:
-            told_s = simulated_s(told(episode, codec, told_of[codec]), codec)
+            alone = told_of[codec]
+            ends_s = pipeline_s(codec, setting.size_bytes, alone, found)
+            told_s = simulated_s(told(episode, codec, alone), codec) + ends_s
             laws_s = simulated_s(episode, codec)
-            for repeat in range(_repeats(setting)):
+            for repeat in range(REPEATS):
                 moved = await _move(moving, next(numbers), codec, before, now, numbers)
-                journal.add(_row(seed, setting, codec, repeat, moved, told_s, laws_s, told_of[codec]))
+                simulated = Simulated(told_s, ends_s, laws_s)
+                journal.add(_row(seed, setting, codec, repeat, moved, simulated, alone))
 
 
 async def _move(
@@ -213,7 +235,7 @@ async def _move(
 
 
 def _row(
-    seed: int, setting: Setting, codec: str, repeat: int, moved: Moved, told_s: float, laws_s: float, alone: Solo
+    seed: int, setting: Setting, codec: str, repeat: int, moved: Moved, simulated: Simulated, alone: Solo
 ) -> Row:
     return Row(
         seed=seed,
@@ -229,8 +251,7 @@ def _row(
         changed=setting.changed,
         novelty=setting.novelty,
         real_s=round(moved.seconds, 6),
-        told_s=round(told_s, 6),
-        laws_s=round(laws_s, 6),
+        **{name: round(seconds, 6) for name, seconds in simulated._asdict().items()},
         wire_bytes=moved.wire_bytes,
         encode_cpu_s=round(moved.encode_cpu_s, 6),
         decode_cpu_s=round(moved.decode_cpu_s, 6),
@@ -242,12 +263,7 @@ def _row(
     )
 
 
-def _repeats(setting: Setting) -> int:
-    return REPEATS if setting.loss else 1
-
-
 def _whole(rows: pd.DataFrame) -> bool:
     """Whether all transfers of a setting are there."""
-    repeats = REPEATS if rows["loss"].iloc[0] else 1
     codecs = len(next(iter(sample(0))).codecs)
-    return len(rows) == repeats * codecs and not rows.isna().any(axis=None)
+    return len(rows) == REPEATS * codecs and not rows.isna().any(axis=None)

@@ -8,8 +8,8 @@ from sim.testbed.delta_coding import HdeCodec, PrefixCodec, XorCodec
 def real_codecs(level: int = 3, threads: int = 0, streams: int = 1) -> dict[str, RealCodec]:
     """Every real codec by name; ``level`` and ``threads`` are of plain zstd, ``streams`` of copies and LZ4.
 
-    ``amst`` is a copy, cut so that all its streams have something to do, ``hde_prefix`` a variant that is measured beside
-    ``hde``.
+    ``amst`` is a copy, cut so that all its streams have something to do, ``hde_prefix`` a variant that
+    is measured beside ``hde``.
 
     >>> pieces = list(real_codecs()["hde"].encode(b"new" * 5000, b"old" * 5000))
     >>> decoder = real_codecs()["hde"].decoder(b"old" * 5000)

@@ -73,11 +73,13 @@ def chunk_for(size_bytes: int, streams: int) -> int:
     """Size of pieces that leave something to do for every stream, and for the fastest of them more.
 
     Eight for each stream, of 64 KiB to 1 MiB as `sim.physics.straggler_s` has it; of a payload too small for
-    that one for each, but not below an initial window, which goes at once anyway.
+    that one for each, but not below an initial window, which goes at once anyway. One stream needs no care.
 
     >>> chunk_for(64 * MIB, 8), chunk_for(1 * MIB, 8), chunk_for(1000, 8)
     (1048576, 65536, 14480)
     """
+    if streams == 1:
+        return CHUNK_BYTES
     wanted = min(max(size_bytes // (_CHUNKS_PER_STREAM * streams), _LEAST_CHUNK), CHUNK_BYTES)
     return max(min(wanted, -(-size_bytes // streams)), _INITIAL_WINDOW)
 

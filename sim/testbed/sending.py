@@ -17,8 +17,9 @@ from sim.testbed.orders import Moved, Order, Progress
 from sim.testbed.outbox import Outbox
 from sim.units import KIB
 
-_UNSENT: Final = 128 * KIB
-"""Bytes that the kernel may hold unsent for a connection: more, and a slow one would hoard pieces."""
+_UNSENT: Final = (16 * KIB, 128 * KIB)
+"""Bytes that the kernel may hold unsent for a connection, at least and at most; in between, a connection's part
+of the payload. More, and a slow one would hoard pieces: of a small payload the first to connect takes all."""
 _MOST_ATTEMPTS: Final = 4
 _PATIENCE_S: Final = 30.0
 """Seconds for which a connection is tried again before the transfer is given up."""
@@ -96,7 +97,8 @@ class Attempt:
         while True:
             underway: set[int] = set()
             try:
-                wire = Wire(await connected(self._sending.address))
+                part = self._sending.size_bytes // self._order.streams
+                wire = Wire(await connected(self._sending.address, part))
             except OSError as error:
                 if time.monotonic() - broken_s > _PATIENCE_S:
                     raise LostError(f"the receiver cannot be reached: {error}") from error
@@ -152,6 +154,9 @@ class Attempt:
             await wire.send(Kind.PIECE, order.transfer, place, piece)
             sending.wire_bytes += wire.sent_bytes - before
             sending.stack_cpu_s += sending.meter.take()
+            await asyncio.sleep(
+                0
+            )  # a send that the kernel takes at once would not let others have their turn
 
     async def _hear(self, wire: Wire) -> None:
         while (frame := await wire.receive()) is not None:
@@ -176,7 +181,9 @@ class Attempt:
         elif frame.kind is Kind.REFUSE:
             why = str(frame.words.get("why"))
             if why in ("baseline", "digest"):
-                raise AgainError(str(frame.words.get("problem", "the receiver lacks the baseline")), plain=True)
+                raise AgainError(
+                    str(frame.words.get("problem", "the receiver lacks the baseline")), plain=True
+                )
             raise ConnectionResetError(f"the receiver refuses: {frame.words.get('problem', why)}")
         else:
             raise FrameError(f"expected a word of a receiver, got a frame {frame.kind.name}")
@@ -260,12 +267,14 @@ def _mapped(path: str) -> Buffer:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-async def connected(address: tuple[str, int]) -> socket.socket:
-    """A new TCP connection."""
+async def connected(address: tuple[str, int], part_bytes: int = 0) -> socket.socket:
+    """A new TCP connection, for that part of a payload."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        connecting.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, min(max(part_bytes, _UNSENT[0]), _UNSENT[1])
+        )
     try:
         await asyncio.get_running_loop().sock_connect(connecting, address)
     except BaseException:
