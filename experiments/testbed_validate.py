@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -201,9 +200,7 @@ async def _run(
 ) -> None:
     """All transfers of one setting, one after another through the same two processes."""
     before, now = make_payloads(episode, scratch, most_bytes=2 * GIB)
-    contents = [np.fromfile(one.path, np.uint8).data for one in (before, now)]
-    told_of = {codec: solo(codec, contents[1], contents[0]) for codec in setting.codecs}
-    del contents
+    told_of = {codec: solo(codec, now.path, before.path) for codec in setting.codecs}
     async with mover(
         ends.server_address, sender_in=ends.client, receiver_in=ends.server, reach=ends.reach
     ) as moving:

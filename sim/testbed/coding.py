@@ -17,8 +17,8 @@ CHUNK_BYTES: Final = MIB
 """Raw bytes of one piece: large enough that a flush costs under 1 % of the size, small enough to pipeline."""
 _CHUNKS_PER_STREAM: Final = 8
 _LEAST_CHUNK: Final = 64 * KIB
-_INITIAL_WINDOW: Final = 10 * 1448
-"""Bytes that a new connection sends before it hears back: 10 packets (RFC 6928)."""
+_FIRST_FLIGHT: Final = 8 * 1448
+"""Bytes that a new connection sends before it hears back: 10 packets (RFC 6928), two of them for frames."""
 _MOST_WINDOW_LOG: Final = 31
 """Of a frame that may be decoded: 2 GiB, so that a long prefix can be reached."""
 
@@ -73,15 +73,15 @@ def chunk_for(size_bytes: int, streams: int) -> int:
     """Size of pieces that leave something to do for every stream, and for the fastest of them more.
 
     Eight for each stream, of 64 KiB to 1 MiB as `sim.physics.straggler_s` has it; of a payload too small for
-    that one for each, but not below an initial window, which goes at once anyway. One stream needs no care.
+    that one for each, but not below what goes at once anyway. One stream needs no care.
 
     >>> chunk_for(64 * MIB, 8), chunk_for(1 * MIB, 8), chunk_for(1000, 8)
-    (1048576, 65536, 14480)
+    (1048576, 65536, 11584)
     """
     if streams == 1:
         return CHUNK_BYTES
     wanted = min(max(size_bytes // (_CHUNKS_PER_STREAM * streams), _LEAST_CHUNK), CHUNK_BYTES)
-    return max(min(wanted, -(-size_bytes // streams)), _INITIAL_WINDOW)
+    return max(min(wanted, -(-size_bytes // streams)), _FIRST_FLIGHT)
 
 
 class CopyDecoder:

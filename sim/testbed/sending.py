@@ -18,8 +18,8 @@ from sim.testbed.outbox import Outbox
 from sim.units import KIB
 
 _UNSENT: Final = (16 * KIB, 128 * KIB)
-"""Bytes that the kernel may hold unsent for a connection, at least and at most; in between, a connection's part
-of the payload. More, and a slow one would hoard pieces: of a small payload the first to connect takes all."""
+"""Bytes that the kernel may hold unsent for a connection: its part of the payload, held to these. More, and a
+slow one would hoard pieces; of a small payload the first to connect would take all."""
 _MOST_ATTEMPTS: Final = 4
 _PATIENCE_S: Final = 30.0
 """Seconds for which a connection is tried again before the transfer is given up."""
@@ -98,7 +98,7 @@ class Attempt:
             underway: set[int] = set()
             try:
                 part = self._sending.size_bytes // self._order.streams
-                wire = Wire(await connected(self._sending.address, part))
+                wire = Wire(await connected(self._sending.address, self._sending.control, part))
             except OSError as error:
                 if time.monotonic() - broken_s > _PATIENCE_S:
                     raise LostError(f"the receiver cannot be reached: {error}") from error
@@ -201,10 +201,18 @@ class Sending:
     """One order, through all its attempts."""
 
     def __init__(
-        self, order: Order, address: tuple[str, int], codec: RealCodec, pool: Executor, meter: StackMeter
+        self,
+        order: Order,
+        address: tuple[str, int],
+        control: str,
+        *,
+        codec: RealCodec,
+        pool: Executor,
+        meter: StackMeter,
     ) -> None:
         self.order = order
         self.address = address
+        self.control = control
         self.pool = pool
         self.meter = meter
         self._codec = codec
@@ -267,7 +275,17 @@ def _mapped(path: str) -> Buffer:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-async def connected(address: tuple[str, int], part_bytes: int = 0) -> socket.socket:
+def choose_control(connecting: socket.socket, control: str) -> None:
+    """Have a connection use this congestion control.
+
+    Raises:
+        OSError: If the kernel has none of that name, or keeps it for root.
+    """
+    if hasattr(socket, "TCP_CONGESTION"):
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())
+
+
+async def connected(address: tuple[str, int], control: str, part_bytes: int = 0) -> socket.socket:
     """A new TCP connection, for that part of a payload."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)
@@ -276,6 +294,7 @@ async def connected(address: tuple[str, int], part_bytes: int = 0) -> socket.soc
             socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, min(max(part_bytes, _UNSENT[0]), _UNSENT[1])
         )
     try:
+        choose_control(connecting, control)
         await asyncio.get_running_loop().sock_connect(connecting, address)
     except BaseException:
         connecting.close()
