@@ -29,6 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+testbed = typer.Typer(help="Real codecs over real TCP on an emulated path.", no_args_is_help=True)
+app.add_typer(testbed, name="testbed")
 console = Console()
 
 Config = Annotated[
@@ -232,6 +234,31 @@ def bench(
         print(json.dumps(found, indent=2))
     else:
         console.print(bench_table(found))
+
+
+@testbed.command("run")
+def testbed_run(
+    config: Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/testbed-quick.yaml.")],
+    overrides: Overrides = None,
+    results: Annotated[Path, typer.Option("--results", help="Where its folder is made.")] = Path(
+        "results/testbed"
+    ),
+) -> None:
+    """Play episodes for real under several policies, and simulate the same."""
+    from experiments.testbed_config import TestbedConfig
+    from experiments.testbed_report import plays_table
+
+    settings = load(config, TestbedConfig, overrides or [])
+
+    from experiments.testbed_run import run_testbed
+
+    found = run_testbed(settings, results, console)
+    console.print(plays_table(found))
+    if found.why_not:
+        _say("path", f"shaped loopback: {found.why_not}")
+    if found.left_out:
+        _say("left out", f"{found.left_out} plays, by the time budget of {settings.minutes:g} minutes")
+    _say("testbed", found.folder)
 
 
 def main() -> None:

@@ -145,18 +145,14 @@ class Player:
         """Play it to its end.
 
         Raises:
-            ExceptionGroup: Of `sim.testbed.mover.MoveError`, if a transfer cannot be moved.
+            MoveError: If a transfer cannot be moved; none of the others is waited for.
         """
         self._zero_s = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            losing = group.create_task(self._lose_baselines())
-            for request in range(len(self._episode)):
-                await self._until(self._rows.arrival_s[request])
-                self._arrive(request)
-                self._fill_slots(group)
-            while self._traffic.moving or self._backlog.waiting:
-                await self._idle.wait()
-            losing.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._all(group)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         end_s = max(record.end_s for record in self._records)
         cpu_s = sum(record.cpu_s for record in self._records)
         return Played(
@@ -167,6 +163,17 @@ class Player:
             self._ledger.accrued(end_s, cpu_s),
             end_s,
         )
+
+    async def _all(self, group: asyncio.TaskGroup) -> None:
+        """Let all arrive, and wait until all have moved."""
+        losing = group.create_task(self._lose_baselines())
+        for request in range(len(self._episode)):
+            await self._until(self._rows.arrival_s[request])
+            self._arrive(request)
+            self._fill_slots(group)
+        while self._traffic.moving or self._backlog.waiting:
+            await self._idle.wait()
+        losing.cancel()
 
     @property
     def _now(self) -> float:
