@@ -159,7 +159,7 @@ def _plain_told(payloads: Payloads, codec: Codec, solo: Solo) -> Payloads:
         ratio = plain_rates(payloads._replace(ratio3=np.full(2, ratio3)), [codec])[0]
         return float(ratio[0, 1]) - solo.ratio
 
-    ratio3 = brentq(short, 1.0, 1e6) if short(1.0) < 0 else 1.0
+    ratio3 = brentq(short, 1.0, 1e4) if short(1.0) < 0 else 1.0
     payloads = payloads._replace(ratio3=np.full(2, ratio3))
     encode, decode = _coder_rates(payloads, codec)
     return payloads._replace(
@@ -185,7 +185,7 @@ def _delta_told(episode: Episode, codec: Codec, solo: Solo) -> Payloads:
     novelty, ratio3, wanted = float(payloads.novelty[1]), float(payloads.ratio3[1]), 1 / solo.ratio
     floor = fraction(1e12, novelty)
     if wanted > floor:
-        ratio3 = brentq(lambda ratio: fraction(ratio, novelty) - wanted, 1e-6, 1e12)
+        ratio3 = brentq(lambda ratio: fraction(ratio, novelty) - wanted, 0.01, 1e12)
     rates = (xor_encode_rate, xor_decode_rate) if xor else (delta_encode_rate, delta_decode_rate)
     encode, decode = (rate(changed) for rate in rates)
     return payloads._replace(

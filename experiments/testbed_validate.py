@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ from sim.errors import InputError
 from sim.files import write_text, writing
 from sim.testbed.mover import Mover, mover
 from sim.testbed.orders import Moved, Order
-from sim.testbed.paths import Ends, emulated_path
+from sim.testbed.paths import Ends, PathSettings, emulated_path
 from sim.testbed.payload_making import PayloadFile, make_payloads
-from sim.units import GIB
+from sim.units import GIB, MBIT, MS
 
 TRANSFERS: Final = "transfers.csv"
 REPEATS: Final = 3
-"""Transfers of each codec: where packets are lost chance decides, and this machine has other things to do."""
+"""Transfers of each codec, for chance decides where packets are lost, and this machine has other things to do;
+one where three would take too long."""
 _OVERHEAD_S: Final = 4.0
 """Of a setting, for payloads, processes and what codecs do alone; measured, and enough to plan with."""
 
@@ -135,7 +137,21 @@ class Journal:
             csv.writer(stream, lineterminator="\n").writerow(row)
 
 
-def validate(folder: Path, minutes: float, longest_s: float, seed: int, console: Console) -> pd.DataFrame:
+class Validation(NamedTuple):
+    """What is there after a run.
+
+    Attributes:
+        rows: All rows of the folder.
+        why_not: Why paths were shaped loopbacks, in one line; empty for paths between namespaces.
+        notes: Machine and versions, in a sentence.
+    """
+
+    rows: pd.DataFrame
+    why_not: str
+    notes: str
+
+
+def validate(folder: Path, minutes: float, longest_s: float, seed: int, console: Console) -> Validation:
     """Run settings of the sample until the time is over, after those that the folder holds already.
 
     Args:
@@ -145,14 +161,11 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
         seed: Of the sample.
         console: For the bar.
 
-    Returns:
-        All rows of the folder.
-
     Raises:
         InputError: If the folder holds rows of another sample.
     """
     journal = Journal(folder / TRANSFERS, seed)
-    end_s = time.monotonic() + 60 * minutes
+    end_s, why_not = time.monotonic() + 60 * minutes, ""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -165,7 +178,7 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
         found = setup(Path(scratch))
     with bar:
         task = bar.add_task("testbed", total=60 * minutes, note="")
-        for setting, episode, planned_s in _planned(seed, longest_s):
+        for setting, episode, repeats, planned_s in _planned(seed, longest_s):
             left_s = end_s - time.monotonic()
             bar.update(task, completed=60 * minutes - left_s)
             if setting.number in journal.done:
@@ -178,25 +191,67 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
                 tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as scratch,
                 emulated_path(setting.path) as ends,
             ):
-                if ends.why_not:
-                    bar.update(task, note=f"shaped loopback: {ends.why_not}")
-                asyncio.run(_run(setting, episode, Path(scratch), ends, journal, seed, found))
-    return pd.read_csv(journal.path)
+                why_not = ends.why_not
+                asyncio.run(
+                    _run(
+                        setting,
+                        episode,
+                        repeats,
+                        Path(scratch),
+                        ends,
+                        journal=journal,
+                        seed=seed,
+                        found=found,
+                    )
+                )
+    return Validation(simulated_anew(pd.read_csv(journal.path)), why_not, _notes())
 
 
-def _planned(seed: int, longest_s: float) -> Iterator[tuple[Setting, Episode, float]]:
-    """Settings that are short enough, with the seconds that they will take."""
+def simulated_anew(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `told_s` and `laws_s` by the simulator as it is now, told what was measured then."""
+    rows = rows.copy()
+    for (number, codec), same in rows.groupby(["number", "codec"]):
+        row = same.iloc[0]
+        path = PathSettings(row["rate_mbit"] * MBIT, row["rtt_ms"] * MS, row["loss"])
+        payload = Payload(int(row["size_bytes"]), row["ratio"], row["changed"], row["novelty"])
+        episode = pair_episode(path, payload, int(str(number)), os.cpu_count() or 1)
+        alone = Solo(row["solo_ratio"], row["solo_encode"], row["solo_decode"])
+        told_s = simulated_s(told(episode, str(codec), alone), str(codec)) + row["pipeline_s"]
+        rows.loc[same.index, "told_s"] = told_s
+        rows.loc[same.index, "laws_s"] = simulated_s(episode, str(codec))
+    return rows
+
+
+def _notes() -> str:
+    python = f"Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {platform.system()} {platform.release()}, {python}."
+    )
+
+
+def _planned(seed: int, longest_s: float) -> Iterator[tuple[Setting, Episode, int, float]]:
+    """Settings that are short enough, with how often each codec moves, and the seconds that all will take."""
     for setting in sample(seed):
         payload = Payload(setting.size_bytes, setting.ratio, setting.changed, setting.novelty)
         episode = pair_episode(setting.path, payload, setting.number, os.cpu_count() or 1)
-        spent_s = REPEATS * sum(simulated_s(episode, codec) for codec in setting.codecs)
-        spent_s += simulated_s(episode, "zstd")  # of the version before
+        once_s = sum(simulated_s(episode, codec) for codec in setting.codecs)
+        before_s = simulated_s(episode, "zstd")  # of the version before, once for each delta
+        repeats = REPEATS if REPEATS * once_s <= longest_s else 1
+        spent_s = repeats * (once_s + 2 * before_s)
         if spent_s <= longest_s:
-            yield setting, episode, spent_s + _OVERHEAD_S
+            yield setting, episode, repeats, spent_s + _OVERHEAD_S
 
 
 async def _run(
-    setting: Setting, episode: Episode, scratch: Path, ends: Ends, journal: Journal, seed: int, found: Setup
+    setting: Setting,
+    episode: Episode,
+    repeats: int,
+    scratch: Path,
+    ends: Ends,
+    *,
+    journal: Journal,
+    seed: int,
+    found: Setup,
 ) -> None:
     """All transfers of one setting, one after another through the same two processes."""
     before, now = make_payloads(episode, scratch, most_bytes=2 * GIB)
@@ -210,7 +265,7 @@ async def _run(
             ends_s = pipeline_s(codec, setting.size_bytes, alone, found)
             told_s = simulated_s(told(episode, codec, alone), codec) + ends_s
             laws_s = simulated_s(episode, codec)
-            for repeat in range(REPEATS):
+            for repeat in range(repeats):
                 moved = await _move(moving, next(numbers), codec, before, now, numbers)
                 simulated = Simulated(told_s, ends_s, laws_s)
                 journal.add(_row(seed, setting, codec, repeat, moved, simulated, alone))
@@ -263,4 +318,4 @@ def _row(
 def _whole(rows: pd.DataFrame) -> bool:
     """Whether all transfers of a setting are there."""
     codecs = len(next(iter(sample(0))).codecs)
-    return len(rows) == REPEATS * codecs and not rows.isna().any(axis=None)
+    return len(rows) in (codecs, REPEATS * codecs) and not rows.isna().any(axis=None)
