@@ -44,7 +44,7 @@ def accuracy(rows: pd.DataFrame) -> Accuracy:
     >>> two = pd.DataFrame({"codec": ["none", "zstd"], "real_s": [2.0, 1.0], "told_s": [2.2, 1.0],
     ...     "laws_s": [2.0, 1.5], **same})
     >>> found = accuracy(two)
-    >>> round(found.summary["median"], 3), found.summary["spearman"], found.summary["regret"]
+    >>> round(found.summary["median"], 3), round(found.summary["spearman"], 3), found.summary["regret"]
     (0.05, 1.0, 0.0)
     """
     keys = ["number", "codec", "rate_mbit", "rtt_ms", "loss", "size_bytes", "streams"]

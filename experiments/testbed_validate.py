@@ -29,8 +29,8 @@ from sim.units import GIB, MBIT, MS
 
 TRANSFERS: Final = "transfers.csv"
 REPEATS: Final = 3
-"""Transfers of each codec, for chance decides where packets are lost, and this machine has other things to do;
-one where three would take too long."""
+"""Transfers of each codec: chance decides where packets are lost, and the machine has other things to do. One
+where three would take too long."""
 _OVERHEAD_S: Final = 4.0
 """Of a setting, for payloads, processes and what codecs do alone; measured, and enough to plan with."""
 
