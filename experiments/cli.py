@@ -265,6 +265,33 @@ def testbed_run(
     _say("testbed", found.folder)
 
 
+@testbed.command("validate")
+def testbed_validate(
+    folder: Annotated[
+        Path, typer.Argument(help="Where raw rows and report are kept; goes on from what is there.")
+    ] = Path("results/testbed/validate"),
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes, short transfers.")] = False,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Time budget of this call.")] = 15.0,
+    longest: Annotated[
+        float, typer.Option(min=1.0, help="Seconds that the transfers of one setting may take in all.")
+    ] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample of the grid.")] = 0,
+) -> None:
+    """Hold the simulator against single transfers for real, and print how far off it is."""
+    from experiments.testbed_accuracy import accuracy, accuracy_table, write_accuracy
+    from experiments.testbed_validate import validate
+
+    found = validate(folder, 2.0 if quick else minutes, 6.0 if quick else longest, seed, console)
+    if not len(found.rows):
+        raise InputError(folder, "", "holds no setting yet, and none would end in time; give more --minutes")
+    said = accuracy(found.rows)
+    write_accuracy(folder, said, found.notes)
+    console.print(accuracy_table(said))
+    if found.why_not:
+        _say("path", f"shaped loopback: {found.why_not}")
+    _say("report", folder / "report.md")
+
+
 def main() -> None:
     """Run the command line: 0 when all went well, 2 for input that cannot be used, 130 after Ctrl-C."""
     try:

@@ -177,6 +177,7 @@ def _play(
                 receiver_in=ends.server,
                 reach=ends.reach,
                 workers=host.cores,
+                control=episode.scenario.paths[0].control,
                 baseline_bytes=host.baseline_memory,
             ) as both,
         ):

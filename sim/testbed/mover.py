@@ -125,6 +125,7 @@ async def mover(
     sender_in: str | None = None,
     receiver_in: str | None = None,
     workers: int | None = None,
+    control: str = "cubic",
     baseline_bytes: float = 1 * GIB,
     reach: Callable[[int], tuple[str, int]] | None = None,
 ) -> AsyncIterator[Mover]:
@@ -135,6 +136,7 @@ async def mover(
         sender_in: Network namespace of the sender; None for the machine's.
         receiver_in: That of the receiver.
         workers: Pieces that the sender encodes at once; a core each by default.
+        control: Congestion control of all connections; the machine's own choice may be another.
         baseline_bytes: Memory for baselines at the receiver.
         reach: Where the sender connects to come to a port of the receiver; None is that port.
 
@@ -149,7 +151,7 @@ async def mover(
             host, port = reach(port)
         workers = workers or os.cpu_count() or 1
         sending = await stack.enter_async_context(
-            _process(sender_in, "sender", [host, str(port), "--workers", str(workers)])
+            _process(sender_in, "sender", [host, str(port), "--workers", str(workers), "--control", control])
         )
         await _first_word(sending, "sender")
         both = Mover(sending, receiving, (host, port))

@@ -17,8 +17,9 @@ from sim.testbed.orders import Moved, Order, Progress
 from sim.testbed.outbox import Outbox
 from sim.units import KIB, MIB
 
-_UNSENT: Final = 128 * KIB
-"""Bytes that the kernel may hold unsent for a connection: more, and a slow one would hoard pieces."""
+_UNSENT: Final = (16 * KIB, 128 * KIB)
+"""Bytes that the kernel may hold unsent for a connection: its part of the payload, held to these. More, and a
+slow one would hoard pieces; of a small payload the first to connect would take all."""
 _SHARES: Final = 8
 _FINEST, _COARSEST = 64 * KIB, MIB
 """Over several connections a payload goes in pieces of an eighth of a connection's share, within these
@@ -100,7 +101,8 @@ class Attempt:
         while True:
             underway: set[int] = set()
             try:
-                wire = Wire(await connected(self._sending.address))
+                part = self._sending.size_bytes // self._order.streams
+                wire = Wire(await connected(self._sending.address, self._sending.control, part))
             except OSError as error:
                 if time.monotonic() - broken_s > _PATIENCE_S:
                     raise LostError(f"the receiver cannot be reached: {error}") from error
@@ -157,6 +159,9 @@ class Attempt:
             await wire.send(Kind.PIECE, order.transfer, place, piece)
             sending.wire_bytes += wire.sent_bytes - before
             sending.stack_cpu_s += sending.meter.take()
+            await asyncio.sleep(
+                0
+            )  # a send that the kernel takes at once would not let others have their turn
 
     async def _hear(self, wire: Wire) -> None:
         while (frame := await wire.receive()) is not None:
@@ -202,10 +207,18 @@ class Sending:
     """One order, through all its attempts."""
 
     def __init__(
-        self, order: Order, address: tuple[str, int], codec: RealCodec, pool: Executor, meter: StackMeter
+        self,
+        order: Order,
+        address: tuple[str, int],
+        control: str,
+        *,
+        codec: RealCodec,
+        pool: Executor,
+        meter: StackMeter,
     ) -> None:
         self.order = order
         self.address = address
+        self.control = control
         self.pool = pool
         self.meter = meter
         self._codec = codec
@@ -278,13 +291,26 @@ def _mapped(path: str) -> Buffer:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-async def connected(address: tuple[str, int]) -> socket.socket:
-    """A new TCP connection."""
+def choose_control(connecting: socket.socket, control: str) -> None:
+    """Have a connection use this congestion control.
+
+    Raises:
+        OSError: If the kernel has none of that name, or keeps it for root.
+    """
+    if hasattr(socket, "TCP_CONGESTION"):
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())
+
+
+async def connected(address: tuple[str, int], control: str, part_bytes: int = 0) -> socket.socket:
+    """A new TCP connection, for that part of a payload."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        connecting.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, min(max(part_bytes, _UNSENT[0]), _UNSENT[1])
+        )
     try:
+        choose_control(connecting, control)
         await asyncio.get_running_loop().sock_connect(connecting, address)
     except BaseException:
         connecting.close()
