@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
 from sim.calibration.choice import choose
 from sim.errors import InputError
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(calibrate, name="calibrate")
 console = Console()
 
 Config = Annotated[

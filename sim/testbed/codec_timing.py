@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from sim.testbed.coding import Buffer, RealCodec
 from sim.testbed.codecs import real_codecs
+from sim.testbed.coding import Buffer, RealCodec
 from sim.testbed.content_features import features_of
-from sim.testbed.delta_coding import BLOCK_BYTES
+from sim.testbed.delta_coding import BLOCK_BYTES, Flags
 from sim.testbed.file_samples import Slice
 from sim.units import KIB, MB, MIB
 
@@ -28,20 +28,40 @@ STALE_BYTES: Final = 512
 
 
 class Timed(NamedTuple):
-    """What encoding and decoding of one slice came to; rates in 1e6 raw bytes per CPU second."""
+    """What encoding and decoding of one slice came to.
 
-    csize: int
+    Attributes:
+        wire_bytes: What goes over.
+        ratio: Raw bytes over wire bytes.
+        encode: Raw bytes per CPU second, median of the repeats, then the best.
+        decode: The same of decoding.
+        peaks: Bytes of memory at the peak of encoding and of decoding, beyond what was there; NaN if untold.
+        repeats: Repeats of encoding.
+    """
+
+    wire_bytes: int
     ratio: float
-    c_MBps: float
-    d_MBps: float
-    c_best: float
-    d_best: float
-    peak_c_MB: float
-    peak_d_MB: float
-    reps: int
+    encode: tuple[float, float]
+    decode: tuple[float, float]
+    peaks: tuple[float, float]
+    repeats: int
+
+    def row(self) -> dict[str, float]:
+        """Columns of the calibration tables, rates and memory in 1e6 bytes."""
+        return {
+            "csize": self.wire_bytes,
+            "ratio": self.ratio,
+            "c_MBps": self.encode[0] / MB,
+            "d_MBps": self.decode[0] / MB,
+            "c_MBps_best": self.encode[1] / MB,
+            "d_MBps_best": self.decode[1] / MB,
+            "peak_c_MB": self.peaks[0] / MB,
+            "peak_d_MB": self.peaks[1] / MB,
+            "reps": self.repeats,
+        }
 
 
-class Wrong(AssertionError):
+class WrongBytesError(AssertionError):
     """A codec that does not give back what it was given: nothing that a user can cause."""
 
 
@@ -59,7 +79,7 @@ def time_codec(codec: RealCodec, new: bytes, old: bytes | None, repeats: int) ->
     one: the real one hands on what it was given.
 
     Raises:
-        Wrong: If what comes out is not what went in.
+        WrongBytesError: If what comes out is not what went in.
     """
     if codec.name in ("none", "amst"):
         encode: Callable[[], list[Buffer]] = lambda: [bytes(memoryview(new))]  # noqa: E731
@@ -68,20 +88,15 @@ def time_codec(codec: RealCodec, new: bytes, old: bytes | None, repeats: int) ->
     pieces, encode_s, peak_encode = _repeated(encode, repeats)
     decoded, decode_s, peak_decode = _repeated(lambda: _decoded(codec, pieces, old), repeats)
     if decoded != new:
-        raise Wrong(f"{codec.name} gave back other bytes than it was given")
+        raise WrongBytesError(f"{codec.name} gave back other bytes than it was given")
     sent = sum(len(piece) for piece in pieces)
-    rates = [len(new) / MB / seconds for seconds in encode_s]
-    back = [len(new) / MB / seconds for seconds in decode_s]
     return Timed(
-        csize=sent,
+        wire_bytes=sent,
         ratio=len(new) / sent,
-        c_MBps=statistics.median(rates),
-        d_MBps=statistics.median(back),
-        c_best=max(rates),
-        d_best=max(back),
-        peak_c_MB=peak_encode,
-        peak_d_MB=peak_decode,
-        reps=len(rates),
+        encode=(len(new) / statistics.median(encode_s), len(new) / min(encode_s)),
+        decode=(len(new) / statistics.median(decode_s), len(new) / min(decode_s)),
+        peaks=(peak_encode, peak_decode),
+        repeats=len(encode_s),
     )
 
 
@@ -93,7 +108,7 @@ def _decoded(codec: RealCodec, pieces: Sequence[Buffer], old: bytes | None) -> b
 
 
 def _repeated(run: Callable[[], Any], repeats: int) -> tuple[Any, list[float], float]:
-    """What a call gives, the CPU seconds of each repeat, and its peak memory in MB beyond what was there."""
+    """What a call gives, the CPU seconds of each repeat, and its peak memory beyond what was there."""
     _forget_peak()
     before = _memory("VmRSS:")
     start_s = time.thread_time()
@@ -121,33 +136,31 @@ def _forget_peak() -> None:
 
 
 def _memory(field: str) -> float:
-    """A figure of this process's memory in MB; NaN where the system does not tell."""
+    """A figure of this process's memory in bytes; NaN where the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text("ascii").splitlines()
     except OSError:
         return float("nan")
-    return next((float(line.split()[1]) * KIB / MB for line in lines if line.startswith(field)), float("nan"))
+    return next((float(line.split()[1]) * KIB for line in lines if line.startswith(field)), float("nan"))
 
 
-def measure_slice(piece: Slice, kind: str, repeats: int) -> Iterator[dict[str, Any]]:
+def measure_slice(piece: Slice, repeats: int) -> Iterator[dict[str, Any]]:
     """Rows of one slice, a row a method, for `codec_measurements`; with an older version deltas, too."""
     size = len(piece.new)
-    named = {"payload": piece.source.name, "cls": kind, "offset": piece.offset, "size": size}
+    named = {"payload": piece.source.name, "cls": piece.source.kind, "offset": piece.offset, "size": size}
     features = features_of(piece.new, piece.old)._asdict()
     codecs = measured_methods((1, 3, 6, 9, 12, 19))
     for method, codec in codecs.items():
         if size <= _LARGEST.get(method, size):
             timed = time_codec(codec, piece.new, None, repeats)
-            yield {**named, "method": method, **timed._asdict(), **features}
+            yield {**named, "method": method, **timed.row(), **features}
     if piece.old is not None:
         for method, name in DELTA_METHODS.items():
             timed = time_codec(real_codecs()[name], piece.new, piece.old, repeats)
-            yield {**named, "method": method, **timed._asdict(), **features}
+            yield {**named, "method": method, **timed.row(), **features}
 
 
-def measure_staleness(
-    piece: Slice, kind: str, repeats: int, rng: np.random.Generator
-) -> Iterator[dict[str, Any]]:
+def measure_staleness(piece: Slice, repeats: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """Rows of a slice against baselines that are made of it, for `codec_staleness`."""
     zstd3, hde = real_codecs()["zstd"], real_codecs()["hde"]
     for mode in ("sub512", "random"):
@@ -159,21 +172,18 @@ def measure_staleness(
             timed = time_codec(hde, new, piece.new, repeats)
             yield {
                 "base": f"{piece.source.name}@{piece.offset}",
-                "cls": kind,
                 "mode": mode,
                 "run": 1,
                 "s": share,
                 "size": len(new),
                 "method": "hde2_4_3",
-                **timed._asdict(),
+                **timed.row(),
                 "z3_lit": alone,
                 "dirty4": float(flags.mean()),
             }
 
 
-def aged(
-    content: bytes, share: float, each_bytes: int, rng: np.random.Generator
-) -> tuple[bytes, "np.ndarray[Any, np.dtype[np.bool_]]"]:
+def aged(content: bytes, share: float, each_bytes: int, rng: np.random.Generator) -> tuple[bytes, Flags]:
     """A newer version of content in which a share of the blocks has some bytes rewritten at random.
 
     Returns:

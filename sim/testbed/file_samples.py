@@ -1,4 +1,4 @@
-"""Slices of the user's files to measure codecs on, with the same place of an older version where there is one."""
+"""Slices of the user's files to measure codecs on, beside the same place of an older version, if any."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -87,28 +87,34 @@ def _older(old: Path | None, below: Path) -> Path | None:
 
 
 def sample(sources: Sequence[Source], most_bytes: int, rng: np.random.Generator) -> list[Slice]:
-    """Slices at random places, aligned to blocks: a round of small ones first, then a round of larger ones.
+    """Slices at random places, aligned to blocks: file after file, one slice of each size that it has.
 
     Args:
-        sources: Files to take from; every one comes once a round, in random order.
+        sources: Files to take from, the larger the sooner: bytes are what is moved.
         most_bytes: Bytes in all, at most; but a slice of the first file always.
         rng: Where places and order come from.
     """
     slices: list[Slice] = []
     taken = 0
-    order = [sources[place] for place in rng.permutation(len(sources))]
-    for number, size in enumerate(SLICE_BYTES):
-        for source in order:
-            whole = source.path.stat().st_size
-            if number and whole <= SLICE_BYTES[number - 1]:
-                continue
-            length = min(size, whole)
+    for source in _larger_sooner(sources, rng):
+        whole = source.path.stat().st_size
+        for length in sorted({min(size, whole) for size in SLICE_BYTES}):
             if slices and taken + length > most_bytes:
                 continue
             offset = int(rng.integers(0, (whole - length) // BLOCK_BYTES + 1)) * BLOCK_BYTES
             slices.append(_slice(source, offset, length))
             taken += length
     return slices
+
+
+def _larger_sooner(sources: Sequence[Source], rng: np.random.Generator) -> list[Source]:
+    """A random order in which each next file is drawn in proportion to its size.
+
+    Source:
+        Efraimidis, Spirakis: Weighted random sampling with a reservoir. IPL 97(5), 2006.
+    """
+    sizes = np.array([source.path.stat().st_size for source in sources], dtype=np.float64)
+    return [sources[place] for place in np.argsort(-np.log(rng.random(len(sizes))) / sizes)]
 
 
 def _slice(source: Source, offset: int, length: int) -> Slice:

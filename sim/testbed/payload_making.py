@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -61,7 +61,9 @@ class Made:
         random = np.repeat(rng.random(-(-count // _RUN)) < self._random, _RUN)[:count]
         content[random] = rng.integers(0, 2**64, int(random.sum()), dtype=np.uint64)
         if self._zero:
-            content[np.repeat(rng.random(-(-count * _WORD // BLOCK)) < self._zero, BLOCK // _WORD)[:count]] = 0
+            content[
+                np.repeat(rng.random(-(-count * _WORD // BLOCK)) < self._zero, BLOCK // _WORD)[:count]
+            ] = 0
         return content.view(np.uint8)[:size]
 
 
@@ -124,9 +126,7 @@ def make_payloads(
     return [made[request] for request in range(len(episode))]
 
 
-def _versions(
-    episode: Episode, dataset: int, folder: Path, files: Sequence[Path]
-) -> dict[int, PayloadFile]:
+def _versions(episode: Episode, dataset: int, folder: Path, files: Sequence[Path]) -> dict[int, PayloadFile]:
     """All versions of one dataset, by request."""
     requests, content = episode.requests, episode.content
     rng = stream(episode.seed, f"testbed payload {dataset}")

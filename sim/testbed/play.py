@@ -180,14 +180,18 @@ class Player:
                 self._zero_s -= left_s
                 return
             try:
-                await asyncio.wait_for(self._idle.wait() if self._skip_idle else asyncio.sleep(left_s), left_s)
+                await asyncio.wait_for(
+                    self._idle.wait() if self._skip_idle else asyncio.sleep(left_s), left_s
+                )
             except TimeoutError:
                 return
 
     def _arrive(self, request: int) -> None:
         rows = self._rows
         now = max(self._now, rows.arrival_s[request])
-        self._ledger.arrive(request, rows.arrival_s[request], rows.priority[request], rows.deadline_s[request])
+        self._ledger.arrive(
+            request, rows.arrival_s[request], rows.priority[request], rows.deadline_s[request]
+        )
         self._sender.averages.request(rows.dataset[request], now)
         self._backlog.waiting.append(request)
 

@@ -176,7 +176,9 @@ class Attempt:
         elif frame.kind is Kind.REFUSE:
             why = str(frame.words.get("why"))
             if why in ("baseline", "digest"):
-                raise AgainError(str(frame.words.get("problem", "the receiver lacks the baseline")), plain=True)
+                raise AgainError(
+                    str(frame.words.get("problem", "the receiver lacks the baseline")), plain=True
+                )
             raise ConnectionResetError(f"the receiver refuses: {frame.words.get('problem', why)}")
         else:
             raise FrameError(f"expected a word of a receiver, got a frame {frame.kind.name}")
