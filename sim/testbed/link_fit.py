@@ -27,6 +27,10 @@ _DESCENT_SHARE: Final = 0.5
 _STARTS: Final = 4
 _STEP: Final = 0.35
 """Of the differences behind sensitivities, in logarithms: a factor of the square root of 2."""
+_MOVES: Final = (0.1, 0.7, 1.4, 2.8)
+"""How far a parameter is moved, in logarithms, to see whether the log speaks against it."""
+_WORTH: Final = 5e-4
+"""Least change of the score that counts."""
 _LOUD: Final = 0.3
 """Least part in a flat direction for a parameter to be named."""
 _REACH: Final = np.array([3.0, 3.0, 3.0, 8.0, 2.8, 1.5])
@@ -34,11 +38,20 @@ _REACH: Final = np.array([3.0, 3.0, 3.0, 8.0, 2.8, 1.5])
 
 
 class Estimate(NamedTuple):
-    """One fitted parameter: its value, its standard error in logarithms, whether the log tells it."""
+    """One fitted parameter.
+
+    Attributes:
+        name: Of `PARAMETERS`.
+        value: The best.
+        low: Beyond it, the log speaks against the parameter; the end of its range where it never does.
+        high: The same above.
+        identified: Whether the log tells it, alone and beside the others, up to a factor of 2 or so.
+    """
 
     name: str
     value: float
-    log_error: float
+    low: float
+    high: float
     identified: bool
 
 
@@ -107,10 +120,10 @@ def fit_link(
     observed = np.log(early.seconds)
     spent = 0
 
-    def score(place: Floats) -> float:
+    def scores(place: Floats) -> Floats:
         nonlocal spent
         spent += 1
-        return ranked_score(np.log(replay.seconds(from_search(place))), observed)
+        return ranked_scores(np.log(replay.seconds(from_search(place))), observed)
 
     def simulate(place: Floats) -> Floats:
         nonlocal spent
@@ -119,26 +132,26 @@ def fit_link(
         return np.log(replay.seconds(from_search(place)))
 
     best = _searched(simulate, observed, first_guess(early, base, number), evaluations, rng)
-    score_there = score(best)
-    information = _information(replay, best, observed, _memory(early, base, number, best))
+    there = scores(best)
+    memory = _memory(early, base, number)
+    information = _information(replay, best, observed, memory)
     spent += 2 * len(PARAMETERS) + 1
-    ranges = np.array(
-        [to_search(_end("high"))[i] - to_search(_end("low"))[i] for i in range(len(PARAMETERS))]
-    )
-    covariance = np.linalg.inv(information + np.diag(12 / ranges**2))
-    errors = np.sqrt(np.diag(covariance))
-    values = from_search(best)
+    ranges = to_search(_end("high")) - to_search(_end("low"))
+    errors = np.sqrt(np.diag(np.linalg.inv(information + np.diag(12 / ranges**2))))
     estimates = [
-        Estimate(one.name, float(value), float(error), bool(error < IDENTIFIED))
-        for one, value, error in zip(PARAMETERS, values, errors, strict=True)
+        _estimate(
+            place, best, float(errors[place]), lambda moved: _speaks_against(scores(moved) - there, memory)
+        )
+        for place in range(len(PARAMETERS))
     ]
-    flat = _flat_directions(information, best, score)
+    values = from_search(best)
+    flat = _flat_directions(information, best, scores)
     later = slice(len(early.start_s), None)
     whole = Replay(log, base, number, draws)
     before = to_values(base, number)
     return LinkFit(
         estimates,
-        score_there,
+        float(there.mean()),
         flat,
         spent,
         _relative(whole.seconds(values)[:, later], log.seconds[later]),
@@ -146,8 +159,8 @@ def fit_link(
     )
 
 
-def ranked_score(simulated: Floats, observed: Floats) -> float:
-    """Continuous ranked probability score, mean over the observations: 0 if every draw is right.
+def ranked_scores(simulated: Floats, observed: Floats) -> Floats:
+    """Continuous ranked probability score of each observation: 0 if every draw is right.
 
     With one draw it is the absolute error. It is smallest for the true spread, neither for less nor for more.
 
@@ -159,17 +172,18 @@ def ranked_score(simulated: Floats, observed: Floats) -> float:
         Gneiting, Raftery: Strictly proper scoring rules, prediction, and estimation. JASA 102, 2007; the form
         that is fair to few draws: Ferro, Richardson, Weigel 2008.
 
-    >>> ranked_score(np.array([[1.0], [3.0]]), np.array([2.0]))
-    0.0
+    >>> ranked_scores(np.array([[1.0], [3.0]]), np.array([2.0])).tolist()
+    [0.0]
     """
     draws = len(simulated)
-    error = np.abs(simulated - observed).mean()
+    error: Floats = np.abs(simulated - observed).mean(axis=0)
     if draws == 1:
-        return float(error)
+        return error
     order = np.sort(simulated, axis=0)
     weights = 2.0 * np.arange(draws) - draws + 1
     apart = 2 * (weights @ order) / (draws * (draws - 1))
-    return float(error - apart.mean() / 2)
+    scores: Floats = error - apart / 2
+    return scores
 
 
 def to_values(base: Scenario, number: int) -> Floats:
@@ -207,7 +221,7 @@ def _searched(
 
     def errors(place: Floats) -> Floats:
         logs = replay(place)
-        tried.append((ranked_score(logs, observed), place.copy()))
+        tried.append((float(ranked_scores(logs, observed).mean()), place.copy()))
         found: Floats = logs.mean(axis=0) - observed
         return found
 
@@ -244,11 +258,41 @@ def _searched(
     return min(tried, key=lambda one: one[0])[1]
 
 
-def _memory(log: LoggedTransfers, base: Scenario, number: int, place: Floats) -> float:
-    """Independent looks at the varying capacity that the log has had, over its transfers; at most 1."""
-    duration_s = float(log.start_s[-1] + log.seconds[-1])
-    looks = max(1.0, duration_s / (2 * base.paths[number].model.tau_s))
+def _memory(log: LoggedTransfers, base: Scenario, number: int) -> float:
+    """Independent looks at a varying capacity that the log has had, over its transfers; at most 1."""
+    busy_s = min(float(log.start_s[-1] + log.seconds[-1]), float(log.seconds.sum()))
+    looks = max(1.0, busy_s / (2 * base.paths[number].model.tau_s))
     return min(1.0, looks / len(log.start_s))
+
+
+def _estimate(place: int, best: Floats, log_error: float, against: Callable[[Floats], bool]) -> Estimate:
+    """A parameter with how far it can be moved, the others held, until the log speaks against it."""
+    low, high = to_search(_end("low"))[place], to_search(_end("high"))[place]
+    ends = []
+    for sign, end in ((-1.0, low), (1.0, high)):
+        reach = abs(end - best[place])
+        for step in _MOVES:
+            if step >= reach:
+                ends.append(reach if reach < _MOVES[1] else np.inf)
+                break
+            moved = best.copy()
+            moved[place] += sign * step
+            if against(moved):
+                ends.append(max(step, 1.96 * log_error))
+                break
+        else:
+            ends.append(np.inf)
+    one = PARAMETERS[place]
+    lowest = max(one.low, float(np.exp(max(best[place] - ends[0], low)) - one.offset))
+    highest = min(one.high, float(np.exp(min(best[place] + ends[1], high)) - one.offset))
+    told = log_error < IDENTIFIED and max(ends) <= _MOVES[1] + 1e-9
+    return Estimate(one.name, float(from_search(best)[place]), lowest, highest, told)
+
+
+def _speaks_against(worse: Floats, memory: float) -> bool:
+    """Whether scores have become worse by more than chance, transfers near in time taken as one."""
+    standard_error = float(worse.std(ddof=1)) / np.sqrt(len(worse) * memory)
+    return bool(worse.mean() > max(2 * standard_error, _WORTH))
 
 
 def _information(replay: Replay, place: Floats, observed: Floats, memory: float) -> Floats:
@@ -283,7 +327,7 @@ def _information(replay: Replay, place: Floats, observed: Floats, memory: float)
 
 
 def _flat_directions(
-    information: Floats, best: Floats, score: Callable[[Floats], float]
+    information: Floats, best: Floats, scores: Callable[[Floats], Floats]
 ) -> list[FlatDirection]:
     """Directions along which a factor of e or so is not noticed, each tried."""
     precisions, directions = np.linalg.eigh(information)
@@ -297,7 +341,7 @@ def _flat_directions(
             for one, part in zip(PARAMETERS, direction, strict=True)
             if abs(part) > _LOUD
         }
-        tried = [score(np.clip(best + sign * direction, low, high)) for sign in (1, -1)]
+        tried = [float(scores(np.clip(best + sign * direction, low, high)).mean()) for sign in (1, -1)]
         flat.append(FlatDirection(loud, min(tried)))
     return flat
 
