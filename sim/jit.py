@@ -19,6 +19,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from sim.calibration.choice import chosen_file
+
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
@@ -61,7 +63,8 @@ def _bases() -> list[Path]:
 def _cache_folder(package: str) -> Path | None:
     """Where the kernels of a package beside this one are kept."""
     here = Path(__file__).parent
-    return first_writable(_bases(), content_hash(here, here.parent / package))
+    figures = hashlib.sha256(chosen_file().read_bytes()).hexdigest()[:4]
+    return first_writable(_bases(), content_hash(here, here.parent / package) + figures)
 
 
 def njit(kernel: Kernel) -> Kernel:
