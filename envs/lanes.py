@@ -33,6 +33,8 @@ class Seen(NamedTuple):
         costs: Accrued since the start of the episode, in seconds; 0 until the first step.
         now_s: Seconds since the start of the episode.
         ended: Whether all have moved.
+        asked: Which question stands: ``ASK_CODEC``, ``ASK_DISPATCH`` or ``ASK_SHARE`` of `sim.batch.layout`,
+            or ``NO_QUESTION`` at the end.
     """
 
     observations: NDArray[np.float32]
@@ -40,6 +42,7 @@ class Seen(NamedTuple):
     costs: NDArray[np.float64]
     now_s: NDArray[np.float64]
     ended: NDArray[np.bool_]
+    asked: NDArray[np.int64]
 
 
 @njit
@@ -49,7 +52,8 @@ def _run(lanes: Ints, w: Lanes, open_to: OpenTo, rows: QuestionRows, seen: Seen)
         k = lanes[number]
         if seen.ended[k]:
             continue
-        if run_lane(w, k, open_to) == NO_QUESTION:
+        seen.asked[k] = run_lane(w, k, open_to)
+        if seen.asked[k] == NO_QUESTION:
             seen.ended[k] = True
             seen.observations[k, :] = 0.0
         else:
@@ -112,6 +116,7 @@ class EnvLanes(ABC):
             np.zeros(count),
             np.zeros(count),
             np.ones(count, np.bool_),
+            np.full(count, NO_QUESTION),
         )
         self.rewards = np.zeros(count)
         self._other = np.zeros(shape, np.float32)
