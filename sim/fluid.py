@@ -58,7 +58,8 @@ def _limit(flows: Flows, count: int, offers: Floats) -> None:
 
 
 @njit
-def _streams(flows: Flows, count: int, path: int) -> float:
+def streams_on(flows: Flows, count: int, path: int) -> float:
+    """TCP connections of the first ``count`` flows on a path."""
     streams = 0.0
     for i in range(count):
         if flows[i]["path"] == path:
@@ -144,7 +145,7 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
     """
     for path in range(offers.shape[0]):
         link, offer, control = conditions[path], offers[path], int(paths[path, CONTROL])
-        streams = _streams(flows, count, path)
+        streams = streams_on(flows, count, path)
         offer[_USABLE] = usable_capacity(link, paths[path], streams + link[CROSS])
         offer[_CROSS_WEIGHT] = cross_weight(streams, link[CROSS], control)
         offer[_WINDOW_RATE] = paths[path, WINDOW] / max(link[RTT], MIN_RTT_S)
@@ -335,6 +336,30 @@ def leave(
 
 
 @njit
+def in_flight(flows: Flows, count: int, path: int) -> tuple[int, float, float, float, float]:
+    """The first five entries of `sim.network.Tally`, of ``count`` flows as they stand."""
+    running, streams, wire_bytes, core_s, busy = 0, 0.0, 0.0, 0.0, 0.0
+    for i in range(count):
+        flow = flows[i]
+        if flow["path"] == path:
+            running += 1
+            streams += flow["streams"]
+            wire_bytes += flow["remaining"] / flow["ratio"]
+        core_s += flow["remaining"] / flow["encode"]
+        busy += flow["rate"] / flow["encode"]
+    return running, streams, wire_bytes, core_s, busy
+
+
+@njit
+def cpu_used(flows: Flows, count: int) -> float:
+    """Core-seconds that ``count`` flows have used so far, both ends."""
+    cpu_s = 0.0
+    for i in range(count):
+        cpu_s += flows[i]["cpu_s"]
+    return cpu_s
+
+
+@njit
 def tally(
     flows: Flows,
     count: int,
@@ -350,14 +375,5 @@ def tally(
     """Move ``count`` flows from ``before`` to ``now``; the six entries of `sim.network.Tally`."""
     if count > 0 and now > before:
         advance(flows, count, times, conditions, paths, cores, offers, before, now, -1)
-    running, streams, wire_bytes, core_s, busy, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(count):
-        flow = flows[i]
-        if flow["path"] == path:
-            running += 1
-            streams += flow["streams"]
-            wire_bytes += flow["remaining"] / flow["ratio"]
-        core_s += flow["remaining"] / flow["encode"]
-        busy += flow["rate"] / flow["encode"]
-        cpu_s += flow["cpu_s"]
-    return running, streams, wire_bytes, core_s, busy, cpu_s
+    running, streams, wire_bytes, core_s, busy = in_flight(flows, count, path)
+    return running, streams, wire_bytes, core_s, busy, cpu_used(flows, count)

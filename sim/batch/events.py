@@ -5,7 +5,7 @@ import numpy as np
 from sim.batch import ledger
 from sim.batch.backlog import first_in_line, may_wait, release, take, ways
 from sim.batch.layout import ASK_CODEC, ASK_DISPATCH, ASK_SHARE, NO_QUESTION, Lanes
-from sim.batch.network import carry, ends_now, move, piece_now, streams_on, take_out
+from sim.batch.network import carry, ends_now, move, piece_now, take_out
 from sim.batch.sender import (
     drop_baseline,
     meter,
@@ -16,6 +16,7 @@ from sim.batch.sender import (
 )
 from sim.batch.sharing import open_connections, schedule_tick, tick
 from sim.batch.stages import stage
+from sim.fluid import streams_on
 from sim.jit import njit
 from sim.paths import RTT
 from sim.telemetry import NEUTRAL_DELTA, NEUTRAL_ZSTD
@@ -202,7 +203,7 @@ def answer_codec(w: Lanes, k: int, number: int) -> None:
     elif lost_s > 0.0:
         drop_baseline(w, k, row["dataset"])
     size_bytes, share = row["size_bytes"], row["break_share"]
-    others = streams_on(w, k, transfer["path"])
+    others = streams_on(w.flows[k], lane["carried"], transfer["path"])
     opening_s = open_connections(w, k, request, size_bytes, others)
     lane["setup_cpu_s"] += transfer["setup_cpu_s"]
     transfer["start_s"], transfer["cpu_s"] = lane["now"], transfer["setup_cpu_s"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.batch.layout import Lanes
-from sim.fluid import advance
+from sim.fluid import advance, cpu_used, in_flight
 from sim.jit import njit
 
 
@@ -107,33 +107,13 @@ def take_out(w: Lanes, k: int, place: int) -> tuple[int, float]:
 def count_now(w: Lanes, k: int, path: int) -> None:
     """Count those in flight, those of a path and all: see `sim.network.Tally`."""
     lane = w.lanes[k]
-    running, streams, wire_bytes, core_s, busy = 0, 0.0, 0.0, 0.0, 0.0
-    for place in range(lane["carried"]):
-        flow = w.flows[k, place]
-        if flow["path"] == path:
-            running += 1
-            streams += flow["streams"]
-            wire_bytes += flow["remaining"] / flow["ratio"]
-        core_s += flow["remaining"] / flow["encode"]
-        busy += flow["rate"] / flow["encode"]
+    running, streams, wire_bytes, core_s, busy = in_flight(w.flows[k], lane["carried"], path)
     lane["running"], lane["streams"], lane["wire_bytes"] = running, streams, wire_bytes
     lane["core_s"], lane["cores_busy"] = core_s, busy
 
 
 @njit
-def streams_on(w: Lanes, k: int, path: int) -> float:
-    """Connections of those in flight on a path."""
-    streams = 0.0
-    for place in range(w.lanes[k]["carried"]):
-        if w.flows[k, place]["path"] == path:
-            streams += w.flows[k, place]["streams"]
-    return streams
-
-
-@njit
 def cpu_s(w: Lanes, k: int) -> float:
     """Core-seconds used since the start, both ends, set-up apart."""
-    flying = 0.0
-    for place in range(w.lanes[k]["carried"]):
-        flying += w.flows[k, place]["cpu_s"]
-    return w.lanes[k]["spent_cpu_s"] + flying
+    lane = w.lanes[k]
+    return lane["spent_cpu_s"] + cpu_used(w.flows[k], lane["carried"])
