@@ -33,18 +33,18 @@ def start(w: Lanes, k: int, episode: int, quantum_s: float) -> None:
     lane, site = w.lanes[k], w.sites[episode]
     lane["episode"], lane["quantum_s"], lane["free_slots"] = episode, quantum_s, site["slots"]
     for path in range(site["paths"]):
-        given, known = w.paths[episode, path], w.averages[k, path]
-        known["single_rate"] = known["amst_rate"] = given["nominal"]
-        known["goodput_share"], known["free"] = 1.0, given["slots"]
+        given, average = w.paths[episode, path], w.averages[k, path]
+        average["single_rate"] = average["amst_rate"] = given["nominal"]
+        average["goodput_share"], average["free"] = 1.0, given["slots"]
     for kind in range(w.kinds.shape[1]):
         w.kinds[k, kind, 0], w.kinds[k, kind, 1] = NEUTRAL_ZSTD, NEUTRAL_DELTA
     for request in range(site["requests"]):
         row, transfer = w.requests[episode, request], w.transfers[k, request]
         transfer["path"], transfer["inside"], transfer["late"] = row["path"], False, False
-    for dataset in range(w.datasets.shape[1]):
-        known = w.datasets[k, dataset]
-        known["kept"], known["seen"] = False, 0
-        known["interval_s"], known["delta_ratio"] = np.inf, np.nan
+    for number in range(w.datasets.shape[1]):
+        dataset = w.datasets[k, number]
+        dataset["kept"], dataset["seen"] = False, 0
+        dataset["interval_s"], dataset["delta_ratio"] = np.inf, np.nan
     lane["arrival_at"] = w.requests[episode, 0]["arrival_s"]
     lane["seq"] = 1
 
