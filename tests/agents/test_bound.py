@@ -25,7 +25,7 @@ from sim.decisions import (
     Shares,
 )
 from sim.episode import Conditions, Episode, draw_episode
-from sim.fluid import FLOW, share
+from sim.fluid import FLOW, OFFERS, share
 from sim.hosts import Host
 from sim.links import LinkModel
 from sim.physics import BBR, CUBIC, GOODPUT_SHARE
@@ -235,7 +235,7 @@ def test_no_weights_take_more_of_a_path_than_our_streams_are_entitled_to(control
         for name in ("ratio", "loss_gain", "cores_max", "core_weight"):
             flows[name] = 1.0
         flows["encode"] = flows["decode"] = WIDE
-        share(flows, len(flows), link, limits, WIDE, np.empty((1, 2)))
+        share(flows, len(flows), link, limits, WIDE, np.empty((1, OFFERS)))
         taken.append(flows["rate"].sum())
     assert 0.9 * room < max(taken) <= room * (1 + 1e-9)
 
