@@ -21,10 +21,11 @@ from agents.learners.training_lanes import training_envs
 from envs.compression import Compression
 from envs.lanes import EnvLanes
 from envs.vector import lanes_of
-from sim.batch.world import SHELF, BatchWorld, OpenTo
+from sim.batch.world import SHELF, BatchWorld, OpenTo, run_lane
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
 from sim.episode import Episode, draw_episode
+from sim.jit import announce
 from sim.workloads import Workload
 
 LANES: Final = (1, 16, 64, 256, 1024)
@@ -95,6 +96,7 @@ def event_us(running: int) -> tuple[float, float]:
         [parse_codec("none"), parse_codec("zstd")],
         OpenTo(_ZSTD, False, False, 1.0),
     )
+    announce(run_lane, "the world of single lanes", 20)
     spent_s, runs = 0.0, 0
     while spent_s < 0.2 or runs < 2:  # the first compiles
         world.start(0, 0)
