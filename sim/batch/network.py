@@ -67,17 +67,15 @@ def move(w: Lanes, k: int, until: float) -> int:
     lane = w.lanes[k]
     e = lane["episode"]
     pieces, paths = w.sites[e]["pieces"], w.sites[e]["paths"]
-    lane["now"], ended, lane["shared"] = advance(
-        w.flows[k],
-        lane["carried"],
+    site = (
         w.times[e, :pieces],
         w.links[e, :pieces, :paths],
         w.limits[e, :paths],
         w.cores[e, :pieces],
         w.offers[k, :paths],
-        lane["now"],
-        until,
-        lane["shared"],
+    )
+    lane["now"], ended, lane["shared"] = advance(
+        w.flows[k], lane["carried"], site, lane["now"], until, lane["shared"]
     )
     if ended < 0:
         if until == np.inf:
