@@ -1,10 +1,9 @@
 """Many copies of one environment side by side on the compiled world: what vector environments are made of."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -18,10 +17,8 @@ from sim.batch.layout import NO_QUESTION, SHORTEST, Floats, Ints, Lanes
 from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
 from sim.codecs import Codec
 from sim.episode import Episode
-from sim.jit import is_compiled, njit
+from sim.jit import announce, njit
 from sim.question_rows import QuestionRows
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
@@ -209,8 +206,7 @@ class EnvLanes(ABC):
             self._world.shelve(lane, episode)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
-        if not is_compiled(_run):
-            _LOG.warning("compiling the world of many lanes, once, about 40 s")
+        announce(_run, "the world of many lanes", 40)
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
 
     def _quantum_s(self, episode: Episode) -> float:

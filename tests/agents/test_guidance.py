@@ -87,14 +87,6 @@ def taken(model: MaskedDQN) -> list[int]:
     return model.predict(np.eye(LENGTH + 1), deterministic=True, action_masks=masks)[0].tolist()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_without_a_guide_a_training_has_the_bits_of_masked_dqn():
     ours = GuidedDQN("MlpPolicy", locks(), margin_weight=1.0, **SETTINGS).learn(1500)
     theirs = MaskedDQN("MlpPolicy", locks(), **SETTINGS).learn(1500)
