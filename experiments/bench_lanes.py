@@ -129,7 +129,7 @@ def compile_s() -> float:
 def ppo_blocks(scenario: str) -> tuple[Block, Block]:
     """Training steps of PPO on the lanes, and of the same PPO where a step costs nothing."""
     env = Compression(scenario)
-    pool = [training_episode(env, one, static_policies(env)) for one in episodes(scenario, 16)]
+    pool = [training_episode(env, one, static_policies(env)[0]) for one in episodes(scenario, 16)]
     ours = training_envs(pool, lambda: Compression(scenario), USUAL, 0.01, engine="batch")
     assert isinstance(env.observation_space, spaces.Box)
     return ppo_block(ours, 32), ppo_block(_Still(USUAL, env.observation_space, env.action_space), 32)

@@ -140,7 +140,7 @@ def shift():
         return Scheduling(scenario, slots=3)
 
     env = make_env()
-    pool = [training_episode(env, draw_episode(scenario, seed), static_policies(env)) for seed in range(4)]
+    pool = [training_episode(env, draw_episode(scenario, seed), static_policies(env)[0]) for seed in range(4)]
     return make_env, pool
 
 
