@@ -1,4 +1,4 @@
-"""``dwcp-gym testbed``: real codecs over real TCP on an emulated path, beside what the simulator says of it."""
+"""``dwcp-gym testbed``: real codecs over real TCP on an emulated path, and what the simulator says of it."""
 
 import sys
 from pathlib import Path
