@@ -29,10 +29,14 @@ _PATIENCE_S: Final = 10.0
 
 
 class Baselines:
-    """Versions by dataset, bounded in bytes; the least recently used go first."""
+    """Versions by dataset, bounded in bytes; the least recently used go first.
+
+    Args:
+        most_bytes: Of all together.
+    """
 
     def __init__(self, most_bytes: float) -> None:
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._kept: OrderedDict[int, tuple[str, bytearray]] = OrderedDict()
 
     def find(self, dataset: int, digest: str) -> bytearray | None:
@@ -47,7 +51,7 @@ class Baselines:
         """Keep a version in place of an older one."""
         self._kept[dataset] = (digest, version)
         self._kept.move_to_end(dataset)
-        while sum(len(one) for _, one in self._kept.values()) > self._most_bytes:
+        while sum(len(one) for _, one in self._kept.values()) > self.most_bytes:
             self._kept.popitem(last=False)
 
     def forget(self, dataset: int) -> None:
@@ -163,6 +167,7 @@ class Receiver:
             if baseline is None:
                 self._baselines.forget(dataset)
                 return None
+        keep = keep and size_bytes <= self._baselines.most_bytes
         inbox = Inbox(codec.decoder(baseline), size_bytes, digest, keep=keep, pool=self._pool)
         reception = Reception(attempt, inbox, dataset, digest)
         reception.task = asyncio.create_task(self._decode(transfer, reception))
