@@ -195,7 +195,7 @@ def test_a_frame_that_is_too_long_or_no_frame_is_refused_with_a_reason():
     async def run(words):
         async with mover() as both:
             assert both
-            wire = Wire(await connected(both.address))
+            wire = Wire(await connected(both.address, "cubic"))
             await asyncio.get_running_loop().sock_sendall(wire._socket, words)
             answer = await wire.receive()
             wire.close()
