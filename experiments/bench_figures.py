@@ -63,7 +63,7 @@ def throughput(found: Bench) -> Figure:
     axes.set_xlabel("lanes, and copies of CartPole in its own vector environment")
     axes.set_ylabel("decisions a CPU second")
     _label(axes, ends)
-    figure.subplots_adjust(left=0.085, right=0.78, top=0.84, bottom=0.12)
+    figure.subplots_adjust(left=0.125, right=0.78, top=0.84, bottom=0.12)
     return figure
 
 
