@@ -47,7 +47,7 @@ class Take(NamedTuple):
     noted: Decisions
 
 
-class TestbedRun(NamedTuple):
+class RealRun(NamedTuple):
     """What a run on the testbed has left.
 
     Attributes:
@@ -56,8 +56,6 @@ class TestbedRun(NamedTuple):
         why_not: Why the path was a shaped loopback, in one line; empty for a path between namespaces.
         left_out: Plays that the time budget left out.
     """
-
-    __test__ = False  # pytest takes the name for a test's
 
     folder: Path
     plays: pd.DataFrame
@@ -76,7 +74,7 @@ def label(policy: str) -> str:
 
 def write_run(
     config: TestbedConfig, results: Path, takes: list[Take], *, why_not: str, left_out: int
-) -> TestbedRun:
+) -> RealRun:
     """Write all of a run into a new folder ``results/NAME/1`` and so on, which appears whole or not at all.
 
     Raises:
@@ -94,15 +92,17 @@ def write_run(
     write_json(temporary / "versions.json", versions())
     write_parquet(temporary / "plays.parquet", pa.Table.from_pandas(plays, preserve_index=False))
     rows = _summary(config, plays)
-    write_json(temporary / "summary.json", {"path": why_not or "namespaces", "left_out": left_out, "rows": rows})
+    write_json(
+        temporary / "summary.json", {"path": why_not or "namespaces", "left_out": left_out, "rows": rows}
+    )
     for take in takes:
         _write_take(take, temporary / f"{_word(take.policy)}-seed{take.seed}-{take.repeat}")
     with writing(folder):
         temporary.rename(folder)
-    return TestbedRun(folder, plays, why_not, left_out)
+    return RealRun(folder, plays, why_not, left_out)
 
 
-def plays_table(run: TestbedRun) -> Table:
+def plays_table(run: RealRun) -> Table:
     """Real beside simulated, a row a policy, the cheapest in reality first; means over its plays."""
     table = Table(box=None, pad_edge=False)
     for name in ("policy", "plays", "real s", "simulated s", "error", "real mean s", "simulated mean s"):

@@ -18,7 +18,7 @@ from agents.policy import Policy
 from envs.compression import Compression
 from experiments.compositions import policy_of
 from experiments.testbed_config import TestbedConfig
-from experiments.testbed_report import Take, TestbedRun, label, write_run
+from experiments.testbed_report import RealRun, Take, label, write_run
 from sim.decisions import CodecQuestion
 from sim.episode import Episode
 from sim.errors import InputError
@@ -34,6 +34,7 @@ from sim.testbed.payload_making import PayloadFile, make_payloads
 from sim.testbed.play import Played, Player
 from sim.testbed.staging import WINDOW_SHARE, staged_episode, staged_scenario
 from sim.units import MB
+from sim.world import World
 
 _BAR: Final = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
@@ -54,7 +55,7 @@ class Stage(NamedTuple):
     path: PathSettings
 
 
-def run_testbed(config: TestbedConfig, results: Path, console: Console) -> TestbedRun:
+def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealRun:
     """Play all episodes under all policies, simulate the same, and write what came of it.
 
     The folder of results appears whole at the end, or not at all.
@@ -79,8 +80,7 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> Testb
                 stage = Stage(episode, payloads, env, path)
                 for _, repeat, name in plays:
                     bar.update(line, description=f"{label(name)}, seed {seed}")
-                    noted = Decisions()
-                    simulated = play(env, episode, policies[name], watch=noted)  # compiles what real time needs
+                    noted, simulated = _simulated(stage, policies[name])  # first: it compiles kernels
                     found = _play(stage, policies[name], over_s - time.monotonic(), lambda: bar.advance(line))
                     if found is not None:
                         real, why_not = found
@@ -145,6 +145,13 @@ def _episode(
     drawn = staged_episode(scenario, seed)
     payloads = make_payloads(drawn, room, files=files, most_bytes=config.disk_gb * 1e3 * MB)
     return as_measured(drawn, payloads, ZstdCodec(), HdeCodec()), payloads
+
+
+def _simulated(stage: Stage, policy: Policy) -> tuple[Decisions, World]:
+    """What the simulator makes of a stage under a policy."""
+    noted = Decisions()
+    world = play(stage.env, stage.episode, policy, watch=lambda at, seen, done: noted(at, seen, int(done)))
+    return noted, world
 
 
 def _play(

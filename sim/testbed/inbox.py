@@ -36,9 +36,7 @@ class Inbox:
         kept: What was decoded, if it is kept.
     """
 
-    def __init__(
-        self, decoder: Decoder, size_bytes: int, digest: str, *, keep: bool, pool: Executor
-    ) -> None:
+    def __init__(self, decoder: Decoder, size_bytes: int, digest: str, *, keep: bool, pool: Executor) -> None:
         self._decoder = decoder
         self._size_bytes = size_bytes
         self._announced = digest

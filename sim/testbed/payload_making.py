@@ -1,8 +1,8 @@
-"""Payloads with the size, ratio and staleness that an episode says, as files; or cut from a user's own files."""
+"""Payloads of the size, ratio and staleness that an episode says, as files; or cut from a user's own."""
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,10 +24,10 @@ _SHIFT: Final = 64
 _WORDS: Final = 256
 _WORD: Final = 8
 _RUN: Final = 512 // _WORD
-"""Content is made of words of 8 bytes in Zipf's proportions, some runs of 512 bytes of them random instead."""
+"""Content is made of words of 8 bytes in Zipf's proportions, some runs of 512 bytes random instead."""
 _WORDY: Final = 5.55
 """zstd-3 ratio of such words without random runs, measured over 16 MiB. At a share of random runs f it is
-1 / (f + (1 - f) / 5.55) within 3 %, and zstd-3 encodes at 200 to 390 MB/s, as fast as the measured classes."""
+1 / (f + (1 - f) / 5.55) within 3 %, and zstd-3 encodes at 200 to 390 MB/s, as the measured classes."""
 
 
 class Source(Protocol):
@@ -61,7 +61,9 @@ class Made:
         random = np.repeat(rng.random(-(-count // _RUN)) < self._random, _RUN)[:count]
         content[random] = rng.integers(0, 2**64, int(random.sum()), dtype=np.uint64)
         if self._zero:
-            content[np.repeat(rng.random(-(-count * _WORD // BLOCK)) < self._zero, BLOCK // _WORD)[:count]] = 0
+            content[
+                np.repeat(rng.random(-(-count * _WORD // BLOCK)) < self._zero, BLOCK // _WORD)[:count]
+            ] = 0
         return content.view(np.uint8)[:size]
 
 
@@ -124,9 +126,7 @@ def make_payloads(
     return [made[request] for request in range(len(episode))]
 
 
-def _versions(
-    episode: Episode, dataset: int, folder: Path, files: Sequence[Path]
-) -> dict[int, PayloadFile]:
+def _versions(episode: Episode, dataset: int, folder: Path, files: Sequence[Path]) -> dict[int, PayloadFile]:
     """All versions of one dataset, by request."""
     requests, content = episode.requests, episode.content
     rng = stream(episode.seed, f"testbed payload {dataset}")

@@ -1,4 +1,4 @@
-"""The receiving process: takes transfers on a listening socket, decodes, compares digests, keeps baselines."""
+"""The receiving process: takes transfers, decodes them, compares digests and keeps baselines."""
 
 import argparse
 import asyncio
@@ -210,9 +210,7 @@ class Receiver:
     async def _last_word(self, transfer: int, reception: Reception, wire: Wire) -> None:
         """Say on a connection how the transfer ended, if it has."""
         if reception.spoiled:
-            await wire.say(
-                Kind.REFUSE, transfer, reception.attempt, why="digest", problem=reception.spoiled
-            )
+            await wire.say(Kind.REFUSE, transfer, reception.attempt, why="digest", problem=reception.spoiled)
         elif reception.ended is not None:
             await wire.say(Kind.DONE, transfer, reception.attempt, **reception.ended)
 
@@ -293,9 +291,7 @@ def main() -> None:
     parser.add_argument("--baseline-bytes", type=float, default=1 * GIB, help="memory for baselines")
     given = parser.parse_args()
     try:
-        check_address(
-            given.listen or given.bind, anywhere=given.listen is not None, machine=given.machine
-        )
+        check_address(given.listen or given.bind, anywhere=given.listen is not None, machine=given.machine)
         listening = listen(given.listen or given.bind, given.port)
     except InputError as error:
         sys.exit(f"dwcp-gym: {error}")

@@ -68,6 +68,7 @@ class Sender:
                 await wire.receive()
             finally:
                 wire.close()
+        tell(forgotten=dataset)
 
     async def report(self) -> None:
         """Tell how far all are, again and again."""

@@ -1,4 +1,4 @@
-"""One order on its way: pieces are encoded, sent over connections that may break, and sent anew where they must."""
+"""One order on its way: encoded piece by piece, over connections that may break, anew where it must."""
 
 import asyncio
 import mmap
@@ -148,6 +148,7 @@ class Attempt:
             underway.add(place)
             if piece is None:
                 await wire.send(Kind.END, order.transfer, place)
+                self._break()
                 continue
             before = wire.sent_bytes
             sending.first_s = sending.first_s or time.monotonic() - sending.began_s
@@ -164,6 +165,7 @@ class Attempt:
         raise ConnectionResetError("the receiver closed the connection")
 
     async def _heard(self, frame: Frame) -> None:
+        sending = self._sending
         if frame.kind is Kind.ACCEPT:
             name = str(frame.words.get("name"))
             if self._receiver is None:
@@ -173,8 +175,9 @@ class Attempt:
             await self._outbox.acknowledge(frame.number)
         elif frame.kind is Kind.ACK:
             await self._outbox.acknowledge(frame.number)
-            self._sending.decoded_bytes = int(frame.words.get("raw", 0))
-            self._break()
+            sending.decoded_bytes = int(frame.words.get("raw", 0))
+            if sending.decoded_bytes >= self._order.break_share * sending.size_bytes:
+                self._break()
         elif frame.kind is Kind.DONE:
             if not self._done.done():
                 self._done.set_result(frame.words)
@@ -189,10 +192,9 @@ class Attempt:
             raise FrameError(f"expected a word of a receiver, got a frame {frame.kind.name}")
 
     def _break(self) -> None:
-        """Break all connections, once, where the order says so."""
-        sending = self._sending
-        if not sending.broken and sending.decoded_bytes >= self._order.break_share * sending.size_bytes > 0:
-            sending.broken = True
+        """Break all connections, once, if the order says so."""
+        if not self._sending.broken:
+            self._sending.broken = True
             for wire in self._wires:
                 wire.break_off()
 

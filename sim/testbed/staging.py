@@ -1,4 +1,4 @@
-"""A scenario and its episodes as the testbed can stage them: one steady path, real cores, versions of one size."""
+"""Scenarios and episodes as the testbed can stage them: one steady path, real cores, versions of one size."""
 
 from dataclasses import replace
 from typing import Final
@@ -16,7 +16,7 @@ WINDOW_SHARE: Final = 0.55
 
 
 def staged_scenario(scenario: Scenario, path: PathSettings, *, cores: int, transfers: int) -> Scenario:
-    """What of a scenario can be had for real: its workload, prices, slots and probes, on the path that is set.
+    """What of a scenario can be had for real: workload, prices, slots and probes, on the path that is set.
 
     Its own paths, background load, cross traffic and faults of path and host give way to what is there.
     Transfers that break and baselines that are lost stay.
