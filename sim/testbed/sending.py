@@ -287,7 +287,7 @@ def choose_control(connecting: socket.socket, control: str) -> None:
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())
 
 
-async def connected(address: tuple[str, int], control: str, part_bytes: int = 0) -> socket.socket:
+async def connected(address: tuple[str, int], control: str = "cubic", part_bytes: int = 0) -> socket.socket:
     """A new TCP connection, for that part of a payload."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)
