@@ -67,7 +67,8 @@ def _mapped(path: Path) -> Buffer:
 def setup(scratch: Path) -> Setup:
     """What the mover takes for a payload of 4 KiB over the loopback, with one stream and with sixteen.
 
-    The lower quartile of 15 each, for nothing makes them faster: system calls, processes that wake each other, frames, digests.
+    The lower quartile of 15 each, for nothing makes them faster: system calls, frames, digests, processes
+    that wake each other.
     """
     return asyncio.run(_setup(scratch / "small"))
 
