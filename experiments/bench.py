@@ -11,6 +11,10 @@ from typing import Any, Final, TypedDict
 
 import gymnasium as gym
 from rich.table import Table
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from experiments import bench_lanes as on
+from experiments.bench_lanes import Block
 
 CARTPOLE: Final = "CartPole-v1"
 OURS: Final = "envs:dwcp/Compression-v0"
@@ -21,9 +25,6 @@ ALWAYS: Final = 1
 _BLOCK_S: Final = 0.1
 """CPU seconds of one block; blocks of both environments take turns, so that both see the same machine."""
 _LIBRARIES: Final = ("gymnasium", "numpy", "numba", "simpy", "stable-baselines3", "torch")
-
-Block = Callable[[int], None]
-"""Runs so many steps of one environment."""
 
 
 class Row(TypedDict):
@@ -107,27 +108,8 @@ def _random_steps(env: gym.Env[Any, Any], always: int | None = None) -> Block:
 
 
 def _training_row(scenario: str, seconds: float) -> Row:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
     def learner(make: Callable[[], gym.Env[Any, Any]]) -> Block:
-        lanes = DummyVecEnv([make] * 64)
-        shape = {"net_arch": [64, 64]}
-        model = PPO(
-            "MlpPolicy",
-            lanes,
-            n_steps=64,
-            batch_size=2048,
-            n_epochs=4,
-            seed=0,
-            device="cpu",
-            policy_kwargs=shape,
-        )
-
-        def learn(steps: int) -> None:
-            model.learn(steps, reset_num_timesteps=False)
-
-        return learn
+        return on.ppo_block(DummyVecEnv([make] * 64), 64)
 
     ours = learner(lambda: _ours(scenario))
     return _row(
@@ -137,8 +119,6 @@ def _training_row(scenario: str, seconds: float) -> Row:
 
 def _lane_rows(scenario: str, cartpole: Block, seconds: float) -> list[Row]:
     """The compiled world: decisions by lanes, then what CartPole has no counterpart of."""
-    from experiments import bench_lanes as on
-
     name = f"decisions, {scenario}, random answers"
     rows = [
         _row(f"{name}, {count} lanes", on.lanes_block(scenario, count), cartpole, seconds)

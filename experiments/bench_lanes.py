@@ -21,10 +21,11 @@ from agents.learners.training_lanes import training_envs
 from envs.compression import Compression
 from envs.lanes import EnvLanes
 from envs.vector import lanes_of
-from sim.batch.world import SHELF, BatchWorld, OpenTo
+from sim.batch.world import SHELF, BatchWorld, OpenTo, run_lane
 from sim.catalogue import find_scenario
 from sim.codecs import parse_codec
 from sim.episode import Episode, draw_episode
+from sim.jit import announce
 from sim.workloads import Workload
 
 LANES: Final = (1, 16, 64, 256, 1024)
@@ -36,6 +37,7 @@ _POOL: Final = 64
 _ZSTD: Final = 1
 
 Block = Callable[[int], None]
+"""Runs so many steps."""
 
 
 def lanes_block(scenario: str, lanes: int, threads: int = 1, *, fresh: bool = False) -> Block:
@@ -94,6 +96,7 @@ def event_us(running: int) -> tuple[float, float]:
         [parse_codec("none"), parse_codec("zstd")],
         OpenTo(_ZSTD, False, False, 1.0),
     )
+    announce(run_lane, "the world of single lanes", 20)
     spent_s, runs = 0.0, 0
     while spent_s < 0.2 or runs < 2:  # the first compiles
         world.start(0, 0)
@@ -126,16 +129,24 @@ def compile_s() -> float:
 def ppo_blocks(scenario: str) -> tuple[Block, Block]:
     """Training steps of PPO on the lanes, and of the same PPO where a step costs nothing."""
     env = Compression(scenario)
-    pool = [training_episode(env, one, static_policies(env)) for one in episodes(scenario, 16)]
+    pool = [training_episode(env, one, static_policies(env)[0]) for one in episodes(scenario, 16)]
     ours = training_envs(pool, lambda: Compression(scenario), USUAL, 0.01, engine="batch")
     assert isinstance(env.observation_space, spaces.Box)
-    return _learn(ours), _learn(_Still(USUAL, env.observation_space, env.action_space))
+    return ppo_block(ours, 32), ppo_block(_Still(USUAL, env.observation_space, env.action_space), 32)
 
 
-def _learn(envs: VecEnv) -> Block:
+def ppo_block(envs: VecEnv, rollout: int) -> Block:
+    """Training steps of PPO; updates after so many of each environment."""
     shape = {"net_arch": [64, 64]}
     model = PPO(
-        "MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, seed=0, device="cpu", policy_kwargs=shape
+        "MlpPolicy",
+        envs,
+        n_steps=rollout,
+        batch_size=2048,
+        n_epochs=4,
+        seed=0,
+        device="cpu",
+        policy_kwargs=shape,
     )
 
     def learn(steps: int) -> None:

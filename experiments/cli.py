@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.testbed import app as testbed
+from sim.calibration.choice import choose
 from sim.errors import InputError
 from sim.settings import load
 
@@ -29,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-testbed = typer.Typer(help="Real codecs over real TCP on an emulated path.", no_args_is_help=True)
+app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
 console = Console()
 
@@ -49,7 +52,7 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    settings = load(config, ExperimentConfig, overrides or [])
+    settings = _settings(config, overrides or [])
 
     from experiments.headline import headline_renderables, headline_table
     from experiments.pipeline import check, run_experiment
@@ -69,7 +72,7 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 @app.command()
 def train(config: Config, overrides: Overrides = None, results: Root = Path("results")) -> None:
     """Train the selectors and learners of an experiment, and stop there; `run` goes on from it."""
-    settings = load(config, ExperimentConfig, overrides or [])
+    settings = _settings(config, overrides or [])
 
     from experiments.pipeline import check, train_stages
     from experiments.run_folder import RunFolder
@@ -84,10 +87,11 @@ def train(config: Config, overrides: Overrides = None, results: Root = Path("res
 @app.command()
 def evaluate(folder: Folder) -> None:
     """Evaluate the policies of a trained run on all its episodes."""
-    from experiments.pipeline import evaluate_stages
     from experiments.work import Crew
 
     with _opened(folder) as (run_folder, settings), Crew(settings.workers, console) as crew:
+        from experiments.pipeline import evaluate_stages
+
         if not run_folder.stage_done("training"):
             raise InputError(folder, "", "is not trained yet; `dwcp-gym train` or `run` its config first")
         evaluate_stages(run_folder, settings, crew)
@@ -119,9 +123,9 @@ def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one o
 @app.command()
 def report(folder: Folder) -> None:
     """Write summary, report, figures and TensorBoard events of an evaluated run anew from its tables."""
-    from experiments.publish import TENSORBOARD, publish
-
     with _opened(folder) as (run_folder, settings):
+        from experiments.publish import TENSORBOARD, publish
+
         publish(run_folder, settings)
         _say("report", run_folder.file("report.md"))
         if settings.tensorboard:
@@ -131,9 +135,9 @@ def report(folder: Folder) -> None:
 @app.command()
 def export(folder: Folder) -> None:
     """Export the trained policies of a run as bundles: ONNX, manifest and parity rows."""
-    from experiments.bundles import export_bundles
-
     with _opened(folder) as (run_folder, settings):
+        from experiments.bundles import export_bundles
+
         for one in export_bundles(run_folder, settings):
             speed = f"{one.p50_s * 1e6:.0f} us (p99 {one.p99_s * 1e6:.0f} us)"
             _say("bundle", f"{one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision {speed}")
@@ -236,56 +240,11 @@ def bench(
         console.print(bench_table(found))
 
 
-@testbed.command("run")
-def testbed_run(
-    config: Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/testbed-quick.yaml.")],
-    overrides: Overrides = None,
-    results: Annotated[Path, typer.Option("--results", help="Where its folder is made.")] = Path(
-        "results/testbed"
-    ),
-) -> None:
-    """Play episodes for real under several policies, and simulate the same."""
-    from experiments.testbed_config import TestbedConfig
-    from experiments.testbed_report import plays_table
-
-    settings = load(config, TestbedConfig, overrides or [])
-
-    from experiments.testbed_run import run_testbed
-
-    found = run_testbed(settings, results, console)
-    console.print(plays_table(found))
-    if found.why_not:
-        _say("path", f"shaped loopback: {found.why_not}")
-    if found.left_out:
-        _say("left out", f"{found.left_out} plays, by the time budget of {settings.minutes:g} minutes")
-    _say("testbed", found.folder)
-
-
-@testbed.command("validate")
-def testbed_validate(
-    folder: Annotated[
-        Path, typer.Argument(help="Where raw rows and report are kept; goes on from what is there.")
-    ] = Path("results/testbed/validate"),
-    quick: Annotated[bool, typer.Option("--quick", help="Two minutes, short transfers.")] = False,
-    minutes: Annotated[float, typer.Option(min=0.2, help="Time budget of this call.")] = 15.0,
-    longest: Annotated[
-        float, typer.Option(min=1.0, help="Seconds that the transfers of one setting may take in all.")
-    ] = 20.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample of the grid.")] = 0,
-) -> None:
-    """Hold the simulator against single transfers for real, and print how far off it is."""
-    from experiments.testbed_accuracy import accuracy, accuracy_table, write_accuracy
-    from experiments.testbed_validate import validate
-
-    found = validate(folder, 2.0 if quick else minutes, 6.0 if quick else longest, seed, console)
-    if not len(found.rows):
-        raise InputError(folder, "", "holds no setting yet, and none would end in time; give more --minutes")
-    said = accuracy(found.rows)
-    write_accuracy(folder, said, found.notes)
-    console.print(accuracy_table(said))
-    if found.why_not:
-        _say("path", f"shaped loopback: {found.why_not}")
-    _say("report", folder / "report.md")
+def _settings(config: Path, overrides: list[str]) -> ExperimentConfig:
+    """An experiment, its calibration chosen before anything computes with one."""
+    settings = load(config, ExperimentConfig, overrides)
+    choose(settings.environment.calibration, config)
+    return settings
 
 
 def main() -> None:
@@ -334,8 +293,8 @@ def _say(what: str, where: object) -> None:
 
 @contextmanager
 def _opened(path: Path) -> "Iterator[tuple[RunFolder, ExperimentConfig]]":
-    """A run folder and its config, locked while it is worked on."""
+    """A run folder and its config, locked while it is worked on; import what computes behind it."""
     from experiments.run_folder import RunFolder
 
     with RunFolder.existing(path) as run_folder:
-        yield run_folder, load(run_folder.file("config.yaml"), ExperimentConfig)
+        yield run_folder, _settings(run_folder.file("config.yaml"), [])

@@ -1,10 +1,9 @@
 """The config of a run on the testbed: which episodes, over which path, under which policies."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from sim.codecs import parse_codec
 from sim.settings import Settings
 from sim.units import MBIT, MS
 
@@ -68,8 +67,5 @@ class TestbedConfig(Settings):
     minutes: float = Field(default=30.0, gt=0)
     """Time budget; what was not played by then is left out."""
 
-    @model_validator(mode="after")
-    def _codecs_are_known(self) -> Self:
-        for name in self.codecs:
-            parse_codec(name)
-        return self
+    calibration: str | None = None
+    """Figures of codecs to simulate with, as `dwcp-gym calibrate codecs` writes them."""

@@ -65,7 +65,10 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealR
     """
     path = path_settings(config)
     scenario = scenario_of(config, path)
-    env = Compression(scenario, config.codecs)
+    try:
+        env = Compression(scenario, config.codecs)
+    except ValueError as error:  # of a codec that there is none of
+        raise InputError(config.name, "codecs", str(error)) from error
     policies = {name: _policy(name, env) for name in config.policies}
     wanted = list(product(config.seeds, range(config.repeats), policies))
     over_s = time.monotonic() + 60 * config.minutes
@@ -177,6 +180,7 @@ def _play(
                 receiver_in=ends.server,
                 reach=ends.reach,
                 workers=host.cores,
+                control=episode.scenario.paths[0].control,
                 baseline_bytes=host.baseline_memory,
             ) as both,
         ):

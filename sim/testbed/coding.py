@@ -152,12 +152,21 @@ class ZstdDecoder:
             raise ValueError("expected a whole zstd frame, got less")
 
 
-def compressed(pieces: Iterator[Buffer], options: Options, dictionary: Any = None) -> Iterator[bytes]:
-    """One zstd frame, flushed behind every piece so that the other end need not wait for the next.
+def compressed(payload: Buffer, options: Options, dictionary: Any = None) -> Iterator[bytes]:
+    """A payload as one zstd frame; see `framed`."""
+    return framed(chunks(payload), len(payload), options, dictionary)
 
-    With threads of zstd's own nothing is flushed before the end: a flush would wait for all of them.
+
+def framed(
+    pieces: Iterator[Buffer], size_bytes: int, options: Options, dictionary: Any = None
+) -> Iterator[bytes]:
+    """Pieces of known size as one zstd frame, flushed behind each: the other end need not wait for the next.
+
+    The size is told beforehand, so that a small payload pays for small tables only. With threads of zstd's
+    own nothing is flushed before the end: a flush would wait for all of them.
     """
     frame = zstd.ZstdCompressor(options=options, zstd_dict=dictionary)
+    frame.set_pledged_input_size(size_bytes)
     threads = options.get(zstd.CompressionParameter.nb_workers, 0)
     for piece in pieces:
         if part := frame.compress(piece, frame.CONTINUE if threads else frame.FLUSH_BLOCK):
@@ -183,7 +192,7 @@ class ZstdCodec:
         """See `RealCodec`."""
         parameter = zstd.CompressionParameter
         options: Options = {parameter.compression_level: self.level, parameter.nb_workers: self.threads}
-        return compressed(chunks(payload), options)
+        return compressed(payload, options)
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
         """See `RealCodec`."""

@@ -9,7 +9,7 @@ import numpy as np
 from backports import zstd
 from numpy.typing import NDArray
 
-from sim.testbed.coding import CHUNK_BYTES, Buffer, Decoder, Options, ZstdDecoder, chunks, compressed
+from sim.testbed.coding import CHUNK_BYTES, Buffer, Decoder, Options, ZstdDecoder, chunks, compressed, framed
 from sim.units import KIB, MIB
 
 BLOCK_BYTES: Final = 4 * KIB
@@ -105,7 +105,7 @@ class HdeCodec:
         """See `RealCodec`. The first piece holds the map of changed blocks, for which both are read once."""
         if baseline is None:
             small = self.dictionary if len(payload) < SMALL_BYTES else None
-            return _marked(small is not None, compressed(chunks(payload), _FULL, small))
+            return _marked(small is not None, compressed(payload, _FULL, small))
         return _block_delta(payload, baseline)
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
@@ -152,9 +152,16 @@ def _block_delta(payload: Buffer, baseline: Buffer) -> Iterator[bytes]:
     )
     options = _delta_options(reach)
     frame = zstd.ZstdCompressor(options=options, zstd_dict=_prefix(baseline, changed))
+    frame.set_pledged_input_size(_literal_bytes(changed, len(payload)))
     for (start, end), new in zip(turns, literals, strict=True):
         yield _TURN.pack(end - start) + (frame.compress(new, frame.FLUSH_BLOCK) if new else b"")
     yield _TURN.pack(0) + frame.flush(frame.FLUSH_FRAME)
+
+
+def _literal_bytes(changed: Flags, size_bytes: int) -> int:
+    """Bytes in the changed blocks; the last may be short."""
+    count = int(np.count_nonzero(changed)) * BLOCK_BYTES
+    return count - (len(changed) * BLOCK_BYTES - size_bytes) if len(changed) and changed[-1] else count
 
 
 def _turns(changed: Flags) -> Iterator[tuple[int, int]]:
@@ -251,9 +258,9 @@ class PrefixCodec:
     def encode(self, payload: Buffer, baseline: Buffer | None = None) -> Iterator[Buffer]:
         """See `RealCodec`."""
         if baseline is None or len(baseline) < _LEAST_PREFIX:
-            return compressed(chunks(payload), _FULL)
+            return compressed(payload, _FULL)
         prefix = zstd.ZstdDict(baseline, is_raw=True).as_prefix
-        return compressed(chunks(payload), _delta_options(len(payload) + len(baseline)), prefix)
+        return compressed(payload, _delta_options(len(payload) + len(baseline)), prefix)
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
         """See `RealCodec`."""
@@ -279,10 +286,10 @@ class XorCodec:
     def encode(self, payload: Buffer, baseline: Buffer | None = None) -> Iterator[Buffer]:
         """See `RealCodec`."""
         if baseline is None:
-            return compressed(chunks(payload), _FULL)
+            return compressed(payload, _FULL)
         old, starts = memoryview(baseline), range(0, len(payload), CHUNK_BYTES)
         mixed = (_xor(chunk, old, start) for start, chunk in zip(starts, chunks(payload), strict=True))
-        return compressed(mixed, _FULL)
+        return framed(mixed, len(payload), _FULL)
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
         """See `RealCodec`."""

@@ -36,6 +36,7 @@ def staged_scenario(scenario: Scenario, path: PathSettings, *, cores: int, trans
     only = PathSpec(
         link,
         link_type=first.link_type,
+        control=first.control,
         window_bytes=WINDOW_SHARE * path.receive_buffer_bytes,
         queue_bdp=path.queue_bytes / (path.rate_bytes_s * path.rtt_s),
     )

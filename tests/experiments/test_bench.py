@@ -42,7 +42,7 @@ def test_the_ratio_is_the_median_of_what_the_clock_says(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(bench, "process_time", lambda: clock[0])
 
-    def takes(second_a_step: float) -> bench.Block:
+    def takes(second_a_step: float) -> bench_lanes.Block:
         def block(steps: int) -> None:
             clock[0] += steps * second_a_step
 
