@@ -240,8 +240,8 @@ def report(found: Accuracy, notes: str) -> str:
         f"{_of(summary, 'laws')}.",
         "",
         f"Codecs whose times lie within {_SAME:.0%} of each other count as equal in the ranking; as they "
-        f"came: Spearman {summary['spearman_strict']:.3f}. In {summary['best_chosen']:.0%} of the settings the "
-        f"choice by the simulator is within {_SAME:.0%} of the best.",
+        f"came: Spearman {summary['spearman_strict']:.3f}. In {summary['best_chosen']:.0%} of the settings "
+        f"the choice by the simulator is within {_SAME:.0%} of the best.",
         "",
         "| class | | pairs | bias | median | p90 | worst | laws, median |",
         "|---|---|---|---|---|---|---|---|",
