@@ -175,21 +175,18 @@ def _coder_rates(payloads: Payloads, codec: Codec) -> tuple[float, float]:
 
 def _delta_told(episode: Episode, codec: Codec, solo: Solo) -> Payloads:
     payloads, changed = episode.payloads, float(episode.content.working_set[0])
-    xor = codec.family == "hde_xor"
+    ratio3, xor = float(payloads.ratio3[1]), codec.family == "hde_xor"
 
-    def fraction(ratio3: float, novelty: float) -> float:
-        return (
-            xor_fraction(changed, novelty, ratio3, 0.0) if xor else delta_fraction(changed, novelty, ratio3)
-        )
+    def excess(novelty: float) -> float:
+        law = xor_fraction(changed, novelty, ratio3, 0.0) if xor else delta_fraction(changed, novelty, ratio3)
+        return law - 1 / solo.ratio
 
-    novelty, ratio3, wanted = float(payloads.novelty[1]), float(payloads.ratio3[1]), 1 / solo.ratio
-    floor = fraction(1e12, novelty)
-    if wanted > floor:
-        ratio3 = brentq(lambda ratio: fraction(ratio, novelty) - wanted, 0.01, 1e12)
+    # The laws are linear in novelty; below 0 it stands for a delta that costs less than they think possible.
+    novelty = brentq(excess, -10.0, 1e6) if excess(-10.0) < 0 else -10.0
     rates = (xor_encode_rate, xor_decode_rate) if xor else (delta_encode_rate, delta_decode_rate)
     encode, decode = (rate(changed) for rate in rates)
     return payloads._replace(
-        ratio3=np.array([payloads.ratio3[0], ratio3]),
+        novelty=np.array([payloads.novelty[0], novelty]),
         encode_noise=np.array([1.0, solo.encode / encode]),
         decode_noise=np.array([1.0, solo.decode / decode]),
     )

@@ -15,15 +15,11 @@ from sim.testbed.frames import Frame, FrameError, Kind, Wire
 from sim.testbed.meters import StackMeter
 from sim.testbed.orders import Moved, Order, Progress
 from sim.testbed.outbox import Outbox
-from sim.units import KIB, MIB
+from sim.units import KIB
 
 _UNSENT: Final = (16 * KIB, 128 * KIB)
 """Bytes that the kernel may hold unsent for a connection: its part of the payload, held to these. More, and a
 slow one would hoard pieces; of a small payload the first to connect would take all."""
-_SHARES: Final = 8
-_FINEST, _COARSEST = 64 * KIB, MIB
-"""Over several connections a payload goes in pieces of an eighth of a connection's share, within these
-bounds; then none is left behind with a last large piece (own measurements of 776 TCP transfers)."""
 _MOST_ATTEMPTS: Final = 4
 _PATIENCE_S: Final = 30.0
 """Seconds for which a connection is tried again before the transfer is given up."""
@@ -251,8 +247,6 @@ class Sending:
         order, delta = self.order, bool(self.order.baseline)
         for number in range(1, _MOST_ATTEMPTS + 1):
             pieces = self._codec.encode(_mapped(order.payload), _mapped(order.baseline) if delta else None)
-            if order.streams > 1:
-                pieces = _cut(pieces, self.size_bytes // (_SHARES * order.streams))
             try:
                 words = await Attempt(self, number, delta=delta).run(pieces)
             except AgainError as error:
@@ -275,14 +269,6 @@ class Sending:
         raise LostError(f"given up after {_MOST_ATTEMPTS} attempts: {problem}")
 
 
-def _cut(pieces: Iterator[Buffer], most_bytes: int) -> Iterator[Buffer]:
-    """Pieces cut so fine that the last ones keep all connections busy."""
-    most_bytes = min(max(most_bytes, _FINEST), _COARSEST)
-    for piece in pieces:
-        view = memoryview(piece)
-        yield from (view[start : start + most_bytes] for start in range(0, len(view), most_bytes))
-
-
 def _mapped(path: str) -> Buffer:
     """A file as memory, without reading it."""
     with Path(path).open("rb") as stream:
@@ -301,7 +287,7 @@ def choose_control(connecting: socket.socket, control: str) -> None:
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())
 
 
-async def connected(address: tuple[str, int], control: str, part_bytes: int = 0) -> socket.socket:
+async def connected(address: tuple[str, int], control: str = "cubic", part_bytes: int = 0) -> socket.socket:
     """A new TCP connection, for that part of a payload."""
     connecting = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
     connecting.setblocking(False)

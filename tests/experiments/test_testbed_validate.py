@@ -11,7 +11,7 @@ from experiments.testbed_accuracy import accuracy, report, scatter, write_accura
 from experiments.testbed_grid import Setting, sample
 from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
 from experiments.testbed_solo import solo
-from experiments.testbed_validate import REPEATS, Journal, Row, validate
+from experiments.testbed_validate import CALM, REPEATS, Journal, Row, validate
 from sim.errors import InputError
 from sim.physics import CUBIC, transfer_time
 from sim.testbed.paths import PathSettings
@@ -101,6 +101,12 @@ def test_codecs_that_take_as_long_are_not_ranked_against_each_other():
     assert found.summary["spearman_strict"] == pytest.approx(0.5)
 
 
+def test_transfers_for_which_the_machine_had_no_time_are_left_out():
+    starved = row(0, "none", 9.0, 1.0)._replace(waited_s=1.0)
+    found = accuracy(pd.DataFrame([row(0, "none", 1.0, 1.0), starved, row(0, "zstd", 0.5, 0.5)]))
+    assert (found.summary["worst"], found.summary["left_out"]) == (0.0, 1)
+
+
 def test_report_and_figure_are_written_beside_the_rows(tmp_path):
     found = accuracy(pd.DataFrame([row(0, "none", 2.0, 2.1), row(0, "zstd", 1.0, 0.9)]))
     write_accuracy(tmp_path, found, "Two cores.")
@@ -113,10 +119,8 @@ def test_a_setting_that_was_cut_short_is_forgotten_and_a_whole_one_kept(tmp_path
     path = tmp_path / "transfers.csv"
     journal = Journal(path, 0)
     codecs = next(sample(0)).codecs
-    for repeat in range(REPEATS):
-        for codec in codecs:
-            journal.add(row(3, codec, 1.0, 1.0, repeat))
-    journal.add(row(4, "none", 1.0, 1.0))
+    journal.add([row(3, codec, 1.0, 1.0, repeat) for codec in codecs for repeat in range(REPEATS)])
+    journal.add([row(4, "none", 1.0, 1.0)])
     with path.open("a") as stream:
         stream.write("0,4,zst")
     again = Journal(path, 0)
@@ -140,8 +144,8 @@ def test_a_setting_is_moved_for_real_and_the_simulator_is_near(tmp_path, monkeyp
     only = Setting(0, 50, 20, 0.0, 256 * KIB, 2, 2.0, 0.03, 0.9, codecs)
     monkeypatch.setattr("experiments.testbed_validate.sample", lambda seed: iter([only]))
     found = validate(tmp_path, 1.0, 20.0, 0, Console(file=io.StringIO()))
-    assert len(found.rows) == REPEATS * len(codecs)
-    if not found.why_not:
-        off = (found.rows["told_s"] / found.rows["real_s"] - 1).abs()
-        assert off.median() < 0.25  # other work on the machine; alone it is 2 %
+    assert (found.rows.groupby("codec").size() >= REPEATS).all()
+    calm = found.rows[found.rows["waited_s"] <= CALM * found.rows["told_s"]]
+    if len(calm) and not found.why_not:
+        assert (calm["told_s"] / calm["real_s"] - 1).abs().median() < 0.1
     assert validate(tmp_path, 1.0, 20.0, 0, Console(file=io.StringIO())).rows.shape == found.rows.shape
