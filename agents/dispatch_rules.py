@@ -242,21 +242,16 @@ def _to_deadline_s(seen: Seen) -> Values:
 
 
 class RandomDispatch(Policy):
-    """Any legal action, from a generator of its own that starts anew with each episode.
-
-    Args:
-        seed: Seed of the generator.
-    """
+    """Any legal action, from a generator of its own that starts anew with each episode."""
 
     name = "random"
 
-    def __init__(self, seed: int = 0) -> None:
-        self._seed = seed
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Start the generator anew."""
-        self._rng = stream(self._seed, "random dispatch")
+        self._rng = stream(0, "random dispatch")
 
     def act(self, observation: Observation, mask: Mask | None = None) -> Action:
         """One of the actions that the mask allows, all equally likely.

@@ -13,6 +13,7 @@ from sim.batch.layout import NO_QUESTION, Rows
 from sim.batch.world import BatchWorld, copy_lane
 from sim.codecs import Codec
 from sim.episode import Episode
+from sim.jit import announce
 
 MOVES_A_PASS: Final = 8192
 """Moves of one pass: a second for 128 codecs, and more than a beam and what comes before it need."""
@@ -143,6 +144,7 @@ class _Bench:
     def __init__(
         self, episodes: Sequence[Episode], codecs: Sequence[Codec], questions: Questions, plan: Rows
     ) -> None:
+        announce(try_moves, "the planner", 90)
         lanes, count = 1 + _MARKS + 2 * _WIDTH, len(plan)
         self.batch = BatchWorld(episodes, lanes, codecs, questions.open_to)
         self.spare = range(1 + _MARKS, lanes)

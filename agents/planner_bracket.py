@@ -45,16 +45,6 @@ class Bracket(NamedTuple):
     best_policy: str
     best_policy_s: float
 
-    @property
-    def gap(self) -> float:
-        """Cost of the plan over the bound, at least 1."""
-        return self.planned.cost_s / self.bound_s
-
-    @property
-    def saving(self) -> float:
-        """Cost of the plan over that of the best static policy."""
-        return self.planned.cost_s / self.best_policy_s
-
 
 class CodecPlan(Policy):
     """Sends each transfer with the codec that a plan has for it, in `dwcp/Compression-v0`."""

@@ -10,7 +10,7 @@ from envs.allocation import Allocation, weigh
 from envs.allocation_features import Rows, empty_prospects, fill_share
 from envs.features import scale
 from envs.lanes import EnvLanes, Seen, codec_of
-from sim.batch.layout import Floats, Ints, Lanes
+from sim.batch.layout import ASK_SHARE, Floats, Ints, Lanes
 from sim.batch.sharing import apply_shares
 from sim.batch.world import OpenTo
 from sim.episode import Episode
@@ -18,7 +18,7 @@ from sim.jit import njit
 from sim.question_rows import QuestionRows
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
     """Who has which slot on each lane, and scratch, of which a thread uses the row of its first lane."""
 
     order: Ints  # places of those that move in the open question, in the order of the slots, (K, most)
@@ -28,24 +28,69 @@ class _Kept(NamedTuple):
     several: Floats
 
 
+def no_room(env: Allocation, lanes: int) -> Kept:
+    """What there is before the first question: room for none."""
+    return _room(lanes, 0, env.counts, env.several)
+
+
+def with_room(kept: Kept, most: int) -> Kept:
+    """The same, with room for so many that move at once on a lane."""
+    lanes, had = kept.order.shape
+    if most <= had:
+        return kept
+    larger = _room(lanes, most, kept.counts, kept.several)
+    larger.order[:, :had] = kept.order
+    return larger
+
+
+def _room(lanes: int, most: int, counts: Floats, several: Floats) -> Kept:
+    found, order = empty_prospects(lanes, most)
+    return Kept(order, found, np.zeros((lanes, 3, most)), counts, several)
+
+
 @njit
-def _answer(lanes: Ints, actions: Floats, w: Lanes, rows: QuestionRows, kept: _Kept, seen: Seen) -> None:
+def answer_shares(lanes: Ints, actions: Floats, w: Lanes, rows: QuestionRows, kept: Kept, seen: Seen) -> None:
+    """Answer the share questions among those that stand on some lanes; see `envs.allocation.weigh`.
+
+    Args:
+        lanes: Which.
+        actions: Of all lanes, shape (lanes, 2 or 3, slots).
+        w: The lanes as they run.
+        rows: The questions.
+        kept: As `observe_shares` left it.
+        seen: Tells which question stands.
+    """
     link, cpu, streams = kept.shares[lanes[0], 0], kept.shares[lanes[0], 1], kept.shares[lanes[0], 2]
     for number in range(len(lanes)):
         k = lanes[number]
-        if not seen.ended[k]:
+        if seen.asked[k] == ASK_SHARE:
             running = rows.running[k, : w.lanes[k]["carried"]]
             weigh(running, kept.order[k], actions[k], kept.counts, kept.several, link, cpu, streams)
             apply_shares(w, k, link, cpu, streams)
 
 
 @njit
-def _observe(lanes: Ints, rows: QuestionRows, kept: _Kept, rules: Floats, values: Floats, seen: Seen) -> None:
+def observe_shares(
+    lanes: Ints, rows: QuestionRows, kept: Kept, rules: Floats, first: int, values: Floats, seen: Seen
+) -> None:
+    """Write what is seen of the share questions among those that stand on some lanes.
+
+    Args:
+        lanes: Which.
+        rows: The questions.
+        kept: Takes who has which slot.
+        rules: How `scale` scales what is seen.
+        first: Where it starts in an observation.
+        values: Scratch, a row a lane, of which that of the first lane is used.
+        seen: Takes what is seen.
+    """
+    width, scratch = len(rules), lanes[0]
     for number in range(len(lanes)):
-        k, scratch = lanes[number], lanes[0]
-        if not seen.ended[k]:
-            fill_share(rows, k, kept.several, kept.found[scratch], kept.order[k], values[scratch])
-            scale(values[scratch], rules, seen.observations[k])
+        k = lanes[number]
+        if seen.asked[k] == ASK_SHARE:
+            own = values[scratch, :width]
+            fill_share(rows, k, kept.several, kept.found[scratch], kept.order[k], own)
+            scale(own, rules, seen.observations[k, first : first + width])
 
 
 class AllocationLanes(EnvLanes):
@@ -67,21 +112,13 @@ class AllocationLanes(EnvLanes):
         codec = codec_of(env.codec, env.codecs)
         asks = OpenTo(codec, dispatch=False, share=True, control_s=env.control_s)
         super().__init__(env, count, 1, asks, pool, threads=threads)
-        self._kept = self._room(0)
+        self._kept = no_room(env, count)
 
     def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
         parts = actions.astype(np.float64).reshape(len(self), *self.env.parts)
-        _answer(lanes, parts, self.world.arrays, self.world.rows, self._kept, self.seen)
+        answer_shares(lanes, parts, self.world.arrays, self.world.rows, self._kept, self.seen)
 
     def _observe(self, lanes: Ints) -> None:
-        most = self.world.rows.running.shape[1]
-        if self._kept.order.shape[1] < most:
-            old, self._kept = self._kept.order, self._room(most)
-            self._kept.order[:, : old.shape[1]] = old
-        _observe(lanes, self.world.rows, self._kept, self.env.features.rules, self._values, self.seen)
-
-    def _room(self, most: int) -> _Kept:
-        """Room for so many that move at once on a lane."""
-        env, count = self.env, len(self)
-        found, order = empty_prospects(count, most)
-        return _Kept(order, found, np.zeros((count, 3, most)), env.counts, env.several)
+        rows, rules = self.world.rows, self.env.features.rules
+        self._kept = with_room(self._kept, rows.running.shape[1])
+        observe_shares(lanes, rows, self._kept, rules, 0, self._values, self.seen)

@@ -9,7 +9,7 @@ from envs.compression import Compression
 from envs.features import fill_codec, scale
 from envs.lanes import EnvLanes, Seen
 from sim.batch.events import answer_codec
-from sim.batch.layout import OPEN, Floats, Ints, Lanes
+from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
 from sim.batch.world import OpenTo
 from sim.episode import Episode
 from sim.jit import njit
@@ -17,20 +17,35 @@ from sim.question_rows import QuestionRows
 
 
 @njit
-def _answer(lanes: Ints, answers: Ints, w: Lanes, seen: Seen) -> None:
+def answer_codecs(lanes: Ints, answers: Ints, w: Lanes, seen: Seen) -> None:
+    """Answer the codec questions among those that stand on some lanes; answers are of all lanes."""
     for number in range(len(lanes)):
         k = lanes[number]
-        if not seen.ended[k]:
+        if seen.asked[k] == ASK_CODEC:
             answer_codec(w, k, answers[k])
 
 
 @njit
-def _observe(lanes: Ints, rows: QuestionRows, rules: Floats, values: Floats, seen: Seen) -> None:
+def observe_codecs(
+    lanes: Ints, rows: QuestionRows, rules: Floats, first: int, values: Floats, seen: Seen
+) -> None:
+    """Write what is seen of the codec questions among those that stand on some lanes.
+
+    Args:
+        lanes: Which.
+        rows: The questions.
+        rules: How `scale` scales what is seen.
+        first: Where it starts in an observation.
+        values: Scratch, a row a lane, of which that of the first lane is used.
+        seen: Takes it.
+    """
+    width = len(rules)
     for number in range(len(lanes)):
         k = lanes[number]
-        if not seen.ended[k]:
-            fill_codec(rows.codec[k : k + 1], values[lanes[0]])
-            scale(values[lanes[0]], rules, seen.observations[k])
+        if seen.asked[k] == ASK_CODEC:
+            own = values[lanes[0], :width]
+            fill_codec(rows.codec[k : k + 1], own)
+            scale(own, rules, seen.observations[k, first : first + width])
 
 
 class CodecLanes(EnvLanes):
@@ -46,7 +61,7 @@ class CodecLanes(EnvLanes):
 
     def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
         answers = self.env.answers[actions if actions.ndim == 1 else tuple(actions.T)]
-        _answer(lanes, answers, self.world.arrays, self.seen)
+        answer_codecs(lanes, answers, self.world.arrays, self.seen)
 
     def _observe(self, lanes: Ints) -> None:
-        _observe(lanes, self.world.rows, self.env.features.rules, self._values, self.seen)
+        observe_codecs(lanes, self.world.rows, self.env.features.rules, 0, self._values, self.seen)

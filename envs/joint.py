@@ -68,6 +68,11 @@ class Joint(WorldEnv):
     End:
         Terminated when every transfer has been decoded; never truncated. The last info holds ``cost_s``.
 
+    Attributes:
+        parts: The three questions, in the order of `CODEC`, `DISPATCH`, `SHARE`.
+        tilts: What the levels stand for.
+        firsts: The mask where nothing is asked: the first entry of each part of an action.
+
     Args:
         scenario: Name(s) or object(s); see `sim.catalogue`.
         codecs: Answers of the codec question.
@@ -126,8 +131,8 @@ class Joint(WorldEnv):
             Part(one, *(slice(at[number], at[number + 1]) for at in (seen, allowed, done)))
             for number, one in enumerate(asked)
         )
-        self._firsts = np.zeros(sum(sizes), np.bool_)
-        self._firsts[np.cumsum([0, *sizes[:-1]])] = True
+        self.firsts = np.zeros(sum(sizes), np.bool_)
+        self.firsts[np.cumsum([0, *sizes[:-1]])] = True
 
     def levels_of(self, tilts: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """The level nearest to each tilt; of two as near, the lower."""
@@ -155,7 +160,7 @@ class Joint(WorldEnv):
         return World(episode, self.codecs, self._rules._replace(quantum_s=quantum_s))
 
     def _mask(self, question: Question) -> Mask:
-        mask = self._firsts.copy()
+        mask = self.firsts.copy()
         own = mask[self.parts[_asked(question)].allowed]
         if isinstance(question, CodecQuestion):
             own[:] = True

@@ -1,10 +1,9 @@
 """Many copies of one environment side by side on the compiled world: what vector environments are made of."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.utils import seeding
@@ -18,10 +17,8 @@ from sim.batch.layout import NO_QUESTION, SHORTEST, Floats, Ints, Lanes
 from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
 from sim.codecs import Codec
 from sim.episode import Episode
-from sim.jit import is_compiled, njit
+from sim.jit import announce, njit
 from sim.question_rows import QuestionRows
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
@@ -33,6 +30,8 @@ class Seen(NamedTuple):
         costs: Accrued since the start of the episode, in seconds; 0 until the first step.
         now_s: Seconds since the start of the episode.
         ended: Whether all have moved.
+        asked: Which question stands: ``ASK_CODEC``, ``ASK_DISPATCH`` or ``ASK_SHARE`` of `sim.batch.layout`,
+            or ``NO_QUESTION`` at the end.
     """
 
     observations: NDArray[np.float32]
@@ -40,6 +39,7 @@ class Seen(NamedTuple):
     costs: NDArray[np.float64]
     now_s: NDArray[np.float64]
     ended: NDArray[np.bool_]
+    asked: NDArray[np.int64]
 
 
 @njit
@@ -49,7 +49,8 @@ def _run(lanes: Ints, w: Lanes, open_to: OpenTo, rows: QuestionRows, seen: Seen)
         k = lanes[number]
         if seen.ended[k]:
             continue
-        if run_lane(w, k, open_to) == NO_QUESTION:
+        seen.asked[k] = run_lane(w, k, open_to)
+        if seen.asked[k] == NO_QUESTION:
             seen.ended[k] = True
             seen.observations[k, :] = 0.0
         else:
@@ -112,6 +113,7 @@ class EnvLanes(ABC):
             np.zeros(count),
             np.zeros(count),
             np.ones(count, np.bool_),
+            np.full(count, NO_QUESTION),
         )
         self.rewards = np.zeros(count)
         self._other = np.zeros(shape, np.float32)
@@ -204,8 +206,7 @@ class EnvLanes(ABC):
             self._world.shelve(lane, episode)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
-        if not is_compiled(_run):
-            _LOG.warning("compiling the world of many lanes, once, about 40 s")
+        announce(_run, "the world of many lanes", 40)
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
 
     def _quantum_s(self, episode: Episode) -> float:

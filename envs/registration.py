@@ -9,13 +9,13 @@ IDS = {
     "dwcp/Joint-v0": "envs.joint:Joint",
 }
 
-
 VECTORS = {
     "dwcp/Compression-v0": "envs.vector:compression",
     "dwcp/Allocation-v0": "envs.vector:allocation",
     "dwcp/Scheduling-v0": "envs.vector:scheduling",
+    "dwcp/Joint-v0": "envs.vector:joint",
 }
-"""Those that have copies on the compiled world."""
+"""Copies of them on the compiled world."""
 
 
 def register() -> None:
@@ -28,7 +28,7 @@ def register() -> None:
             gym.register(
                 name,
                 entry_point=entry_point,
-                vector_entry_point=VECTORS.get(name),
+                vector_entry_point=VECTORS[name],
                 order_enforce=False,
                 disable_env_checker=True,
             )

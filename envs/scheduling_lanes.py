@@ -1,7 +1,7 @@
 """`dwcp/Scheduling-v0` on lanes of the compiled world."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -11,9 +11,9 @@ from envs.features import scale
 from envs.lanes import EnvLanes, Seen, codec_of
 from envs.scheduling import Scheduling
 from envs.scheduling_features import fill_dispatch
-from envs.shortlist import Choice, ShortlistRows, make_shortlist
+from envs.shortlist import Choice, Shortlister, ShortlistRows, make_shortlist
 from sim.batch.events import answer_dispatch
-from sim.batch.layout import Floats, Ints, Lanes
+from sim.batch.layout import ASK_DISPATCH, Floats, Ints, Lanes
 from sim.batch.world import OpenTo
 from sim.episode import Episode
 from sim.jit import njit
@@ -49,32 +49,99 @@ def _dispatch(w: Lanes, k: int, any_path: bool, lists: ShortlistRows, action: in
 
 
 @njit
-def _answer(lanes: Ints, actions: Ints, w: Lanes, any_path: bool, lists: ShortlistRows, seen: Seen) -> None:
-    for number in range(len(lanes)):
-        k = lanes[number]
-        if not seen.ended[k]:
-            _dispatch(w, k, any_path, lists, actions[k], seen.masks.shape[1] - 1)
+def _actions(any_path: bool, lists: ShortlistRows) -> int:
+    """How many actions there are, the last of which lets all wait."""
+    ways = lists.backlog_bytes.shape[1] if any_path else 1
+    actions: int = lists.positions.shape[1] * ways + 1
+    return actions
 
 
 @njit
-def _observe(
+def answer_dispatches(
+    lanes: Ints, actions: Ints, w: Lanes, any_path: bool, lists: ShortlistRows, seen: Seen
+) -> None:
+    """Answer the dispatch questions among those that stand on some lanes; actions are of all lanes, legal."""
+    last = _actions(any_path, lists) - 1
+    for number in range(len(lanes)):
+        k = lanes[number]
+        if seen.asked[k] == ASK_DISPATCH:
+            _dispatch(w, k, any_path, lists, actions[k], last)
+
+
+class Starts(NamedTuple):
+    """Where what is seen of a dispatch question starts in an observation, and what it allows in a mask."""
+
+    seen: int
+    allowed: int
+
+
+_ALONE: Final = Starts(0, 0)
+
+
+@njit
+def observe_dispatches(
     lanes: Ints,
     rows: QuestionRows,
     choice: Choice,
     lists: ShortlistRows,
     rules: Floats,
+    starts: Starts,
     values: Floats,
     seen: Seen,
 ) -> None:
+    """Write what is seen, and allowed, of the dispatch questions among those that stand on some lanes.
+
+    Args:
+        lanes: Which.
+        rows: The questions.
+        choice: What there is to choose from.
+        lists: Takes who is shown.
+        rules: How `scale` scales what is seen.
+        starts: Where to write.
+        values: Scratch, a row a lane, of which that of the first lane is used.
+        seen: Takes what is seen and allowed; at the end nothing is.
+    """
+    width, actions = len(rules), _actions(choice.any_path, lists)
     for number in range(len(lanes)):
-        k, scratch = lanes[number], lanes[0]
-        if seen.ended[k]:
-            seen.masks[k, :] = False
-        else:
+        k = lanes[number]
+        mask = seen.masks[k, starts.allowed : starts.allowed + actions]
+        if seen.asked[k] == ASK_DISPATCH:
+            own = values[lanes[0], :width]
             make_shortlist(rows, k, choice, lists)
-            fill_dispatch(rows, lists, k, choice.any_path, values[scratch])
-            scale(values[scratch], rules, seen.observations[k])
-            _allow(rows, k, choice.any_path, lists, seen.masks[k])
+            fill_dispatch(rows, lists, k, choice.any_path, own)
+            scale(own, rules, seen.observations[k, starts.seen : starts.seen + width])
+            _allow(rows, k, choice.any_path, lists, mask)
+        elif seen.ended[k]:
+            mask[:] = False
+
+
+def with_room(lists: ShortlistRows, lister: Shortlister, waiting: int) -> ShortlistRows:
+    """The same shortlists, with room for so many that wait on a lane."""
+    if waiting <= lists.path.shape[1]:
+        return lists
+    larger = lister.room(len(lists.shown), waiting)
+    return larger._replace(positions=lists.positions, shown=lists.shown)
+
+
+def refuse_forbidden(seen: Seen, masks: NDArray[np.bool_], actions: NDArray[Any]) -> None:
+    """Refuse actions that do not answer the dispatch questions that stand.
+
+    Args:
+        seen: Tells on which lanes one stands.
+        masks: What is allowed of it, shape (lanes, actions).
+        actions: One a lane.
+
+    Raises:
+        ValueError: If a lane's mask forbids its action.
+    """
+    asked = seen.asked == ASK_DISPATCH
+    wrong = np.flatnonzero(asked & ~masks[np.arange(len(masks)), actions])
+    if len(wrong):
+        lane = int(wrong[0])
+        legal = np.flatnonzero(masks[lane]).tolist()
+        raise ValueError(
+            f"action of copy {lane} must be one that its mask allows, of {legal}, got {actions[lane]}"
+        )
 
 
 class SchedulingLanes(EnvLanes):
@@ -96,28 +163,17 @@ class SchedulingLanes(EnvLanes):
         Raises:
             ValueError: If a lane's mask forbids its action; then no lane has moved.
         """
-        masks = self.seen.masks
-        wrong = np.flatnonzero(~self.seen.ended & ~masks[np.arange(len(self)), actions])
-        if len(wrong):
-            lane = int(wrong[0])
-            legal = np.flatnonzero(masks[lane]).tolist()
-            raise ValueError(
-                f"action of copy {lane} must be one that its mask allows, of {legal}, got {actions[lane]}"
-            )
+        refuse_forbidden(self.seen, self.seen.masks, actions)
         super().step(actions)
 
     def _quantum_s(self, episode: Episode) -> float:
         return self.env.quantum_s(episode.scenario)
 
     def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        any_path = self.env.shortlister.any_path
-        _answer(lanes, np.asarray(actions, np.int64), self.world.arrays, any_path, self._lists, self.seen)
+        any_path, w = self.env.shortlister.any_path, self.world.arrays
+        answer_dispatches(lanes, np.asarray(actions, np.int64), w, any_path, self._lists, self.seen)
 
     def _observe(self, lanes: Ints) -> None:
-        rows, lister, old = self.world.rows, self.env.shortlister, self._lists
-        if rows.waiting.shape[1] > old.path.shape[1]:
-            self._lists = lister.room(len(self), rows.waiting.shape[1])._replace(
-                positions=old.positions, shown=old.shown
-            )
-        rules = self.env.features.rules
-        _observe(lanes, rows, lister.choice, self._lists, rules, self._values, self.seen)
+        rows, lister, rules = self.world.rows, self.env.shortlister, self.env.features.rules
+        self._lists = with_room(self._lists, lister, rows.waiting.shape[1])
+        observe_dispatches(lanes, rows, lister.choice, self._lists, rules, _ALONE, self._values, self.seen)

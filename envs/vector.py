@@ -14,6 +14,8 @@ from envs.allocation_lanes import AllocationLanes
 from envs.base import WorldEnv
 from envs.codec_lanes import CodecLanes
 from envs.compression import Compression
+from envs.joint import Joint
+from envs.joint_lanes import JointLanes
 from envs.lanes import EnvLanes
 from envs.scheduling import Scheduling
 from envs.scheduling_lanes import SchedulingLanes
@@ -23,6 +25,7 @@ LANES: Final[dict[type[WorldEnv], Any]] = {
     Compression: CodecLanes,
     Allocation: AllocationLanes,
     Scheduling: SchedulingLanes,
+    Joint: JointLanes,
 }
 """Lanes by the environment that they copy; a subclass may do otherwise, and has none."""
 
@@ -163,6 +166,11 @@ def allocation(num_envs: int, **arguments: Any) -> WorldVector:
 def scheduling(num_envs: int, **arguments: Any) -> WorldVector:
     """Copies of `dwcp/Scheduling-v0`; arguments as of `envs.scheduling.Scheduling` and `WorldVector`."""
     return _vector(Scheduling, num_envs, arguments)
+
+
+def joint(num_envs: int, **arguments: Any) -> WorldVector:
+    """Copies of `dwcp/Joint-v0`; arguments as of `envs.joint.Joint` and `WorldVector`."""
+    return _vector(Joint, num_envs, arguments)
 
 
 def _vector(make: type[WorldEnv], num_envs: int, arguments: dict[str, Any]) -> WorldVector:

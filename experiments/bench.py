@@ -1,42 +1,75 @@
-"""How fast the environment is: decisions and training steps a second, beside CartPole in the same run."""
+"""How fast the environments are, beside CartPole: by question, engine, lanes and crowd, under a learner."""
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from time import process_time
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
-import gymnasium as gym
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-CARTPOLE: Final = "CartPole-v1"
-OURS: Final = "envs:dwcp/Compression-v0"
-SCENARIOS: Final = ("wan", "hybrid", "flash-crowd", "lossy")
-"""The default scenario first."""
-ALWAYS: Final = 1
+from experiments import bench_crowd as crowded
+from experiments import bench_lanes as on
+from experiments.bench_clock import WALL, Row, at_once, in_turn, row, rows_of
+
+USUAL: Final = 256
+"""Lanes where the number of lanes is not what is asked."""
+_ALWAYS: Final = 1
 """The action of the row with a sensible policy: always zstd; random answers crowd the path."""
-_BLOCK_S: Final = 0.1
-"""CPU seconds of one block; blocks of both environments take turns, so that both see the same machine."""
+_CROWD_STEPS: Final = (64, 20_000)
+"""Ours, up to the end of an episode, and CartPole's, in a turn."""
 _LIBRARIES: Final = ("gymnasium", "numpy", "numba", "simpy", "stable-baselines3", "torch")
 
-Block = Callable[[int], None]
-"""Runs so many steps of one environment."""
+Figure = tuple[str, Callable[[], list[Row]]]
+"""What is measured next, and how."""
 
 
-class Row(TypedDict):
-    """One figure: ours, CartPole's, and ours over CartPole's (the median over the blocks).
+class Extent(NamedTuple):
+    """How much is measured.
 
-    Figures that CartPole has no counterpart of have none beside them.
+    Attributes:
+        seconds: CPU seconds for each figure, ours and CartPole's together.
+        questions: What environments ask.
+        scenarios: In which codec decisions are counted, besides the environment's own.
+        lanes: How many, side by side.
+        running: Transfers at once for the cost of an event.
+        crowds: Transfers at once for decisions.
+        simpy_crowds: The same in SimPy's world.
+        trained: Questions that PPO is trained on.
+        processes: Side by side; none are started for less than 2.
+        compiles: Whether compilation is timed.
     """
 
-    name: str
-    value: float
-    unit: str
-    cartpole: float | None
-    ratio: float | None
+    seconds: float = 2.0
+    questions: tuple[str, ...] = tuple(on.QUESTIONS)
+    scenarios: tuple[str, ...] = ("hybrid", "flash-crowd", "lossy")
+    lanes: tuple[int, ...] = (1, 16, 64, 256, 1024)
+    running: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+    crowds: tuple[int, ...] = (8, 64, 512, 4096)
+    simpy_crowds: tuple[int, ...] = (8, 64, 512)
+    trained: tuple[str, ...] = tuple(on.QUESTIONS)
+    processes: int = os.cpu_count() or 1
+    compiles: bool = True
+
+
+FULL: Final = Extent()
+QUICK: Final = Extent(
+    seconds=0.2,
+    scenarios=(),
+    lanes=(1, 16, 256),
+    running=(8, 64, 512),
+    crowds=(8, 64),
+    simpy_crowds=(8, 64),
+    trained=("codec",),
+    processes=1,
+    compiles=False,
+)
+"""Within a minute once the world is compiled, and less exact."""
 
 
 class Bench(TypedDict):
@@ -46,148 +79,169 @@ class Bench(TypedDict):
     rows: list[Row]
 
 
-def measure(seconds: float = 3.0, scenarios: Sequence[str] = SCENARIOS, *, lanes: bool = True) -> Bench:
-    """Measure everything, in CPU seconds of this process, resets included.
-
-    Args:
-        seconds: CPU seconds for each figure, ours and CartPole's together; twice that for training.
-        scenarios: Those in which decisions are counted; training is on the first.
-        lanes: Whether the compiled world is measured, too.
-    """
-    cartpole = _random_steps(gym.make(CARTPOLE))
-    rows = [
-        _row(f"decisions, {name}, random answers", _random_steps(_ours(name)), cartpole, seconds)
-        for name in scenarios
-    ]
-    usual = scenarios[0]
-    rows.append(
-        _row(f"decisions, {usual}, always zstd", _random_steps(_ours(usual), ALWAYS), cartpole, seconds)
-    )
-    rows.append(_training_row(usual, 2 * seconds))
-    if lanes:
-        rows += _lane_rows(usual, cartpole, seconds)
+def measure(extent: Extent = FULL, console: Console | None = None) -> Bench:
+    """Measure everything, resets included; a bar on the console, if there is one, says what is at work."""
+    figures = list(_figures(extent))
+    rows: list[Row] = []
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, disable=console is None) as bar:
+        line = bar.add_task("", total=len(figures))
+        for what, take in figures:
+            bar.update(line, description=what)
+            rows += take()
+            bar.advance(line)
+        bar.update(line, description="")
     return {"machine": _machine(), "rows": rows}
 
 
 def bench_table(found: Bench) -> Table:
-    """The figures for people."""
+    """The figures for people, those of the wall clock beside those on CPU time."""
     machine = found["machine"]
     table = Table(title=f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}")
     table.add_column("figure")
-    for column in ("ours", CARTPOLE, "ratio"):
-        table.add_column(column, justify="right")
-    for row in found["rows"]:
-        unit = row["unit"]
-        table.add_row(
-            row["name"],
-            f"{row['value']:,.{0 if row['value'] >= 100 else 3}f} {unit}",
-            "" if row["cartpole"] is None else f"{row['cartpole']:,.0f} {unit}",
-            "" if row["ratio"] is None else f"{row['ratio']:.3f}",
-        )
+    for column in ("CPU time", "CartPole", "ratio", "wall", "CartPole", "ratio"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, rows in _by_name(found["rows"]).items():
+        cells = [_cells(rows[clock]) if clock in rows else ["", "", ""] for clock in ("", WALL)]
+        table.add_row(name, *cells[0], *cells[1])
     return table
 
 
-def _ours(scenario: str) -> gym.Env[Any, Any]:
-    return gym.make(OURS, scenario=scenario)
+def _figures(extent: Extent) -> Iterator[Figure]:
+    """The world by question, then by crowd, then under a learner, then what it takes to have it."""
+    lanes = [question for question in on.questions_on_lanes() if question in extent.questions]
+    for question in extent.questions:
+        yield f"decisions, {question}, simpy", partial(_single_rows, question, extent)
+    for question in lanes:
+        for count in extent.lanes:
+            name = f"decisions, {question}, batch, {_lanes(count)}"
+            yield name, partial(_lane_rows, name, question, count, extent.seconds)
+        yield f"decisions, {question}, batch", partial(_other_lane_rows, question, extent)
+    for running in extent.running:
+        yield f"event, {running} running", partial(_event_rows, running)
+    for engine, crowds in (("simpy", extent.simpy_crowds), ("batch", extent.crowds)):
+        for question in extent.questions if engine == "simpy" else lanes:
+            for running in crowds:
+                name = f"decisions, {question}, {engine}, {running} running"
+                yield name, partial(_crowd_rows, name, question, running, engine, extent.seconds)
+    if extent.trained:
+        yield "PPO training", partial(_training_rows, extent, lanes)
+    for question in lanes:
+        yield f"memory, {question}", partial(_memory_rows, question)
+    if extent.compiles:
+        yield "compilation", partial(_compile_rows, lanes)
 
 
-def _random_steps(env: gym.Env[Any, Any], always: int | None = None) -> Block:
-    """Steps under random actions, or under one and the same."""
-    env.reset(seed=0)
-    env.action_space.seed(0)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            action = env.action_space.sample() if always is None else always
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-
-    return run
+def _single_rows(question: str, extent: Extent) -> list[Row]:
+    name = f"decisions, {question}, simpy"
+    rows = rows_of(name, on.simpy_block(question), on.cartpole_block(), extent.seconds)
+    if question != "codec":
+        return rows
+    for scenario in extent.scenarios:
+        block = on.simpy_block(question, scenario)
+        rows += rows_of(f"{name}, {scenario}", block, on.cartpole_block(), extent.seconds)
+    block = on.simpy_block(question, always=_ALWAYS)
+    return rows + rows_of(f"{name}, always zstd", block, on.cartpole_block(), extent.seconds)
 
 
-def _training_row(scenario: str, seconds: float) -> Row:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
-
-    def learner(make: Callable[[], gym.Env[Any, Any]]) -> Block:
-        lanes = DummyVecEnv([make] * 64)
-        shape = {"net_arch": [64, 64]}
-        model = PPO(
-            "MlpPolicy",
-            lanes,
-            n_steps=64,
-            batch_size=2048,
-            n_epochs=4,
-            seed=0,
-            device="cpu",
-            policy_kwargs=shape,
-        )
-
-        def learn(steps: int) -> None:
-            model.learn(steps, reset_num_timesteps=False)
-
-        return learn
-
-    ours = learner(lambda: _ours(scenario))
-    return _row(
-        f"PPO training steps, {scenario}", ours, learner(lambda: gym.make(CARTPOLE)), seconds, steps=4096
-    )
+def _lane_rows(name: str, question: str, count: int, seconds: float) -> list[Row]:
+    return rows_of(name, on.lanes_block(question, count), on.cartpole_block(count), seconds)
 
 
-def _lane_rows(scenario: str, cartpole: Block, seconds: float) -> list[Row]:
-    """The compiled world: decisions by lanes, then what CartPole has no counterpart of."""
-    from experiments import bench_lanes as on
+def _other_lane_rows(question: str, extent: Extent) -> list[Row]:
+    """Other scenarios, episodes drawn anew, several threads or processes, at the usual number of lanes."""
+    name = f"decisions, {question}, batch, {_lanes(USUAL)}"
+    cartpole, rows = on.cartpole_block(USUAL), []
+    if question == "codec":
+        for scenario in extent.scenarios:
+            block = on.lanes_block(question, USUAL, scenario)
+            rows += rows_of(f"{name}, {scenario}", block, cartpole, extent.seconds)
+    fresh = on.lanes_block(question, USUAL, fresh=True)
+    rows += rows_of(f"{name}, episodes drawn anew", fresh, cartpole, extent.seconds)
+    several = extent.processes
+    if several > 1:
+        threads = on.lanes_block(question, USUAL, threads=several)
+        rows += rows_of(f"{name}, {several} threads", threads, cartpole, extent.seconds)
+        share = USUAL // several
+        ours = at_once(on.lanes_block, (question, share), several, extent.seconds)
+        theirs = at_once(on.cartpole_block, (share,), several, extent.seconds)
+        rows.append(row(f"{name}, {several} processes, {WALL}", "1/s", ours, theirs))
+    events = crowded.events_a_decision(question)
+    return [*rows, row(f"events a decision, {question}", "", events)]
 
-    name = f"decisions, {scenario}, random answers"
-    rows = [
-        _row(f"{name}, {count} lanes", on.lanes_block(scenario, count), cartpole, seconds)
-        for count in on.LANES
+
+def _event_rows(running: int) -> list[Row]:
+    batch_us, simpy_us, _ = crowded.event_us(running)
+    return [
+        row(f"event, {engine}, {running} running", "CPU us", us)
+        for engine, us in (("batch", batch_us), ("simpy", simpy_us))
     ]
-    fresh = on.lanes_block(scenario, on.USUAL, fresh=True)
-    rows.append(_row(f"{name}, {on.USUAL} lanes, episodes drawn anew", fresh, cartpole, seconds))
-    both = on.wall_rate(on.lanes_block(scenario, on.USUAL, threads=2), int(2e5 * seconds))
-    rows.append(_plain(f"{name}, {on.USUAL} lanes, 2 threads, wall", both, "1/s"))
-    learner, still = on.ppo_blocks(scenario)
-    paired = _row("", learner, still, 4 * seconds, steps=4 * 8192)
-    trained = f"PPO training steps, {scenario}, {on.USUAL} lanes"
-    rows.append(_plain(trained, paired["value"], "1/s"))
-    rows.append(_plain(f"{trained}, over those where a step costs nothing", paired["ratio"] or 0.0, ""))
-    for running in on.RUNNING:
-        event_us, events = on.event_us(running)
-        rows.append(_plain(f"event, {running} transfers in flight", event_us, "us"))
-    rows.append(_plain("events a decision", events, ""))
-    rows.append(_plain(f"memory of a lane, {scenario}", on.bytes_a_lane(scenario), "B"))
-    rows.append(_plain("compilation, once", on.compile_s(), "s"))
+
+
+def _crowd_rows(name: str, question: str, running: int, engine: str, seconds: float) -> list[Row]:
+    block = crowded.crowd_block(question, running, engine=engine)
+    return rows_of(name, block, on.cartpole_block(), seconds, _CROWD_STEPS)
+
+
+def _training_rows(extent: Extent, lanes: list[str]) -> list[Row]:
+    """Steps of a training, and the share of its time that does not go to the learner."""
+    from experiments import bench_training as train
+
+    def figures(pair: train.Pair) -> tuple[float, float, float]:
+        lengths = [train.ENVS * train.ROLLOUT] * 2
+        for block, length in zip(pair, lengths, strict=True):
+            block(length)
+        turns = in_turn(pair, 2 * extent.seconds, lengths)
+        cpu, wall = (median(getattr(real, clock) for real, _ in turns) for clock in ("cpu", "wall"))
+        return cpu, wall, 1.0 - median(real.cpu / still.cpu for real, still in turns)
+
+    theirs, rows = figures(train.on_cartpole()), []
+    for question in extent.trained:
+        for engine in ("simpy", "batch") if question in lanes else ("simpy",):
+            name = f"PPO training, {question}, {engine}"
+            ours = figures(train.on_question(question, engine=engine))
+            named = (name, "1/CPU s"), (f"{name}, {WALL}", "1/s"), (f"{name}, outside the learner", "share")
+            rows += [
+                row(*words, *both) for words, both in zip(named, zip(ours, theirs, strict=True), strict=True)
+            ]
     return rows
 
 
-def _plain(name: str, value: float, unit: str) -> Row:
-    return {"name": name, "value": value, "unit": unit, "cartpole": None, "ratio": None}
+def _memory_rows(question: str) -> list[Row]:
+    lane, episode = on.bytes_a_lane(question)
+    return [
+        row(f"memory of a lane, {question}", "B", lane),
+        row(f"memory of an episode, {question}", "B", episode),
+    ]
 
 
-def _row(name: str, ours: Block, cartpole: Block, seconds: float, steps: int | None = None) -> Row:
-    """Blocks of both in turn; a first block of each warms up and sets how many steps the others take."""
-    ours_steps = _steps_of_a_block(ours) if steps is None else steps
-    cartpole_steps = _steps_of_a_block(cartpole) if steps is None else steps
-    rates: list[tuple[float, float]] = []
-    end_s = process_time() + seconds
-    while not rates or process_time() < end_s:
-        rates.append((_rate(ours, ours_steps), _rate(cartpole, cartpole_steps)))
-    value, other = (median(column) for column in zip(*rates, strict=True))
-    ratio = median(mine / theirs for mine, theirs in rates)
-    return {"name": name, "value": value, "unit": "1/s", "cartpole": other, "ratio": ratio}
+def _compile_rows(lanes: list[str]) -> list[Row]:
+    taken = on.compile_s(lanes)
+    return [
+        row(f"compilation, {'and then ' * (number > 0)}{question}", "CPU s", seconds)
+        for number, (question, seconds) in enumerate(zip(lanes, taken, strict=True))
+    ]
 
 
-def _steps_of_a_block(block: Block) -> int:
-    block(256)
-    return max(1, round(_rate(block, 256) * _BLOCK_S))
+def _by_name(rows: list[Row]) -> dict[str, dict[str, Row]]:
+    """The rows of one figure together, by their clock: `WALL`, or nothing for all others."""
+    found: dict[str, dict[str, Row]] = {}
+    for one in rows:
+        name = one["name"].removesuffix(f", {WALL}")
+        found.setdefault(name, {})[WALL if name != one["name"] else ""] = one
+    return found
 
 
-def _rate(block: Block, steps: int) -> float:
-    start_s = process_time()
-    block(steps)
-    return steps / max(process_time() - start_s, 1e-9)
+def _cells(found: Row) -> list[str]:
+    def shown(value: float | None, unit: str) -> str:
+        return "" if value is None else f"{value:,.{0 if value >= 100 else 3}f} {unit}".rstrip()
+
+    ratio = "" if found["ratio"] is None else f"{found['ratio']:.3f}"
+    return [shown(found["value"], found["unit"]), shown(found["cartpole"], ""), ratio]
+
+
+def _lanes(count: int) -> str:
+    return f"{count} lane{'s' * (count > 1)}"
 
 
 def _machine() -> dict[str, Any]:

@@ -1,178 +1,208 @@
-"""How fast the compiled world is: by lanes, by threads, by transfers in flight, and under a learner."""
+"""Blocks of steps of both engines under random answers, what lanes take of memory, and compiling them."""
 
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from time import perf_counter, process_time
+from collections.abc import Sequence
 from typing import Any, Final
 
+import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents.catalogue import static_policies
-from agents.learners.training_env import training_episode
-from agents.learners.training_lanes import training_envs
+from envs.allocation import Allocation
+from envs.base import Mask
 from envs.compression import Compression
+from envs.joint import Joint
 from envs.lanes import EnvLanes
-from envs.vector import lanes_of
-from sim.batch.world import SHELF, BatchWorld, OpenTo
+from envs.scheduling import Scheduling
+from envs.vector import has_lanes, lanes_of
+from experiments.bench_clock import Block
+from sim.batch.world import SHELF
 from sim.catalogue import find_scenario
-from sim.codecs import parse_codec
 from sim.episode import Episode, draw_episode
-from sim.workloads import Workload
+from sim.scenarios import Scenario
 
-LANES: Final = (1, 16, 64, 256, 1024)
-RUNNING: Final = (8, 64, 512, 4096)
-"""Transfers that run at once."""
-USUAL: Final = 256
+CARTPOLE: Final = "CartPole-v1"
+QUESTIONS: Final[dict[str, type[Compression | Allocation | Scheduling | Joint]]] = {
+    "codec": Compression,
+    "share": Allocation,
+    "dispatch": Scheduling,
+    "joint": Joint,
+}
+"""The environment that puts each question; ``joint`` puts all."""
 _POOL: Final = 64
 """Episodes that lanes run, drawn before the clock starts: to draw one takes longer than to run it."""
-_ZSTD: Final = 1
-
-Block = Callable[[int], None]
+_THROWS: Final = 4096
 
 
-def lanes_block(scenario: str, lanes: int, threads: int = 1, *, fresh: bool = False) -> Block:
-    """Steps of so many lanes under random answers: observations and new episodes included.
+class Dice:
+    """Random actions, thrown before the clock starts, evenly among what a mask allows.
 
     Args:
-        scenario: Of the episodes.
-        lanes: Side by side.
-        threads: That share them.
-        fresh: Whether every episode is drawn anew.
+        space: Of the actions.
+        copies: Environments side by side.
+        masked: Whether masks are kept to.
     """
-    pool = () if fresh else episodes(scenario, _POOL)
-    many = lanes_of(Compression(scenario), lanes, pool, threads=threads)
-    many.seed(list(range(lanes)))
-    many.begin(np.arange(lanes))
-    rng = np.random.default_rng(0)
-    actions = rng.integers(len(many.env.codecs), size=(64, lanes))
 
-    def run(steps: int) -> None:
-        for number in range(-(-steps // lanes)):
-            step(many, actions[number % len(actions)])
+    def __init__(self, space: spaces.Space[Any], copies: int, *, masked: bool = False) -> None:
+        rng = np.random.default_rng(0)
+        throws = max(16, _THROWS // copies)
+        if isinstance(space, spaces.Box):
+            self._thrown: NDArray[Any] = rng.uniform(space.low, space.high, (throws, copies, *space.shape))
+            return
+        self._discrete = isinstance(space, spaces.Discrete)
+        sizes = [int(space.n)] if isinstance(space, spaces.Discrete) else _sizes(space)
+        self._ends = np.cumsum(sizes).tolist()
+        self._thrown = rng.integers(sizes, size=(throws, copies, len(sizes)))
+        if self._discrete:
+            self._thrown = self._thrown[..., 0]
+        if masked:  # of what is allowed the highest score: a zero is never chosen
+            self._thrown = 1.0 - rng.random((throws, copies, sum(sizes)), np.float32)
+
+    def actions(self, number: int) -> NDArray[Any]:
+        """The actions of a step, one a copy."""
+        thrown: NDArray[Any] = self._thrown[number % len(self._thrown)]
+        return thrown
+
+    def allowed(self, number: int, masks: Mask) -> NDArray[Any]:
+        """The actions of a step that keep to masks, shape (copies, actions)."""
+        scores = self.actions(number) * masks
+        if self._discrete:
+            best: NDArray[Any] = scores.argmax(axis=1)
+            return best
+        parts = zip([0, *self._ends], self._ends, strict=False)
+        return np.stack([scores[:, start:end].argmax(axis=1) for start, end in parts], axis=1)
+
+
+def simpy_block(question: str, scenario: str | None = None, always: int | None = None) -> Block:
+    """Steps of the single environment, resets included, under random answers or always the same."""
+    env = gym.make(f"envs:dwcp/{QUESTIONS[question].__name__}-v0", **_where(scenario))
+    return _single_block(env, always, masked=QUESTIONS[question].masked)
+
+
+def cartpole_block(copies: int = 1) -> Block:
+    """Steps of CartPole: of the plain environment, or of so many copies in its own vector environment."""
+    if copies == 1:
+        return _single_block(gym.make(CARTPOLE))
+    many = gym.make_vec(CARTPOLE, num_envs=copies, vectorization_mode="vector_entry_point")
+    many.reset(seed=0)
+    dice = Dice(many.single_action_space, copies)
+
+    def run(steps: int) -> int:
+        turns = -(-steps // copies)
+        for number in range(turns):
+            many.step(dice.actions(number))
+        return turns * copies
 
     return run
 
 
-def step(many: EnvLanes, actions: NDArray[Any]) -> None:
-    """One decision of each lane; those at their end begin anew."""
-    many.step(actions)
-    if many.seen.ended.any():
-        many.begin(np.flatnonzero(many.seen.ended))
+def lanes_block(
+    question: str, lanes: int, scenario: str | None = None, *, threads: int = 1, fresh: bool = False
+) -> Block:
+    """Steps of so many lanes under random answers: observations and new episodes included.
+
+    Args:
+        question: What is asked.
+        lanes: Side by side.
+        scenario: Of the episodes; the environment's own when None.
+        threads: That share them.
+        fresh: Whether every episode is drawn anew.
+    """
+    env = QUESTIONS[question](**_where(scenario))
+    pool = () if fresh else episodes(env.scenarios[0], _POOL)
+    many = lanes_of(env, lanes, pool, threads=threads)
+    many.seed(list(range(lanes)))
+    many.begin(np.arange(lanes))
+    dice = Dice(env.action_space, lanes, masked=env.masked)
+
+    def run(steps: int) -> int:
+        turns = -(-steps // lanes)
+        for number in range(turns):
+            step(many, dice, number)
+            if many.seen.ended.any():
+                many.begin(np.flatnonzero(many.seen.ended))
+        return turns * lanes
+
+    return run
 
 
-def episodes(scenario: str, count: int) -> list[Episode]:
+def step(many: EnvLanes, dice: Dice, number: int) -> None:
+    """One decision of each lane; those at their end stay there."""
+    masked = many.env.masked
+    many.step(dice.allowed(number, many.seen.masks) if masked else dice.actions(number))
+
+
+def questions_on_lanes() -> list[str]:
+    """Those whose environments have copies on the compiled world."""
+    return [question for question, make in QUESTIONS.items() if has_lanes(make())]
+
+
+def episodes(scenario: Scenario | str, count: int) -> list[Episode]:
     """Episodes of a scenario, by their seeds."""
-    return [draw_episode(find_scenario(scenario), seed) for seed in range(count)]
+    found = find_scenario(scenario) if isinstance(scenario, str) else scenario
+    return [draw_episode(found, seed) for seed in range(count)]
 
 
-def wall_rate(block: Block, steps: int) -> float:
-    """Steps a second on the wall clock: what several threads give together."""
-    block(steps)
-    start_s = perf_counter()
-    block(steps)
-    return steps / (perf_counter() - start_s)
+def bytes_a_lane(question: str, lanes: int = 8) -> tuple[float, float]:
+    """Memory of a lane, and of an episode, which lanes may share; both of the default scenario."""
+    env = QUESTIONS[question]()
+    many = lanes_of(env, lanes, episodes(env.scenarios[0], 1))
+    many.begin(np.arange(lanes))
+    arrays = many.world.arrays._asdict()
+    shelf = sum(arrays.pop(name).nbytes for name in SHELF)
+    own = [array for name, array in arrays.items() if name not in ("codecs", "fresh")]
+    own += [*many.world.rows, *many.seen, many.seen.observations, many.rewards]  # observations take turns
+    return sum(array.nbytes for array in own) / lanes, float(shelf)
 
 
-def event_us(running: int) -> tuple[float, float]:
-    """Microseconds of CPU an event with so many transfers in flight, and events a decision."""
-    crowd = find_scenario("datacenter").with_(
-        requests=2 * running,
-        slots=running,
-        workload=Workload(mix="default", interval_s=1e-6, max_bytes=1e8, size_scale=0.05),
+def compile_s(questions: Sequence[str]) -> list[float]:
+    """CPU seconds until the first steps of each question's lanes, where nothing has been compiled before.
+
+    One after the other in one fresh process: the first compiles the world, too. To import is not counted.
+    """
+    call = (
+        "import sys; from time import process_time; from experiments.bench_lanes import lanes_block\n"
+        "for question in sys.argv[1:]:\n"
+        "    start_s = process_time(); lanes_block(question, 2)(2); print(process_time() - start_s)"
     )
-    world = BatchWorld(
-        [draw_episode(crowd, 0)],
-        1,
-        [parse_codec("none"), parse_codec("zstd")],
-        OpenTo(_ZSTD, False, False, 1.0),
-    )
-    spent_s, runs = 0.0, 0
-    while spent_s < 0.2 or runs < 2:  # the first compiles
-        world.start(0, 0)
-        start_s = process_time()
-        world.next_question(0)
-        spent_s, runs = spent_s + process_time() - start_s if runs else 0.0, runs + 1
-    events = int(world.arrays.lanes[0]["seq"])
-    return spent_s / (runs - 1) / events * 1e6, events / (2 * running)
-
-
-def bytes_a_lane(scenario: str) -> float:
-    """Memory of a lane, its episode apart, which lanes may share."""
-    many = BatchWorld(
-        episodes(scenario, 1), 8, Compression(scenario).codecs, OpenTo(_ZSTD, False, False, 1.0)
-    )
-    arrays = many.arrays._asdict()
-    return sum(one.nbytes for name, one in arrays.items() if name not in (*SHELF, "codecs", "fresh")) / 8
-
-
-def compile_s() -> float:
-    """CPU seconds until the first step of the lanes, where nothing has been compiled yet."""
-    call = "from experiments.bench_lanes import lanes_block; lanes_block('wan', 2)(2)"
     with tempfile.TemporaryDirectory() as folder:
-        start_s = os.times().children_user
         here = os.environ | {"NUMBA_CACHE_DIR": folder, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run([sys.executable, "-c", call], check=True, env=here)
-        return os.times().children_user - start_s
+        command = [sys.executable, "-c", call, *questions]
+        done = subprocess.run(command, check=True, env=here, stdout=subprocess.PIPE, text=True)
+    return [float(line) for line in done.stdout.split()]
 
 
-def ppo_blocks(scenario: str) -> tuple[Block, Block]:
-    """Training steps of PPO on the lanes, and of the same PPO where a step costs nothing."""
-    env = Compression(scenario)
-    pool = [training_episode(env, one, static_policies(env)) for one in episodes(scenario, 16)]
-    ours = training_envs(pool, lambda: Compression(scenario), USUAL, 0.01, engine="batch")
-    assert isinstance(env.observation_space, spaces.Box)
-    return _learn(ours), _learn(_Still(USUAL, env.observation_space, env.action_space))
+def _single_block(env: gym.Env[Any, Any], always: int | None = None, *, masked: bool = False) -> Block:
+    dice = Dice(env.action_space, 1, masked=masked)
+    _, info = env.reset(seed=0)
+
+    def run(steps: int) -> int:
+        nonlocal info
+        for number in range(steps):
+            if always is not None:
+                action: Any = always
+            elif masked:
+                action = dice.allowed(number, info["action_mask"][None])[0]
+            else:
+                action = dice.actions(number)[0]
+            _, _, terminated, truncated, info = env.step(action)
+            if terminated or truncated:
+                _, info = env.reset()
+        return steps
+
+    return run
 
 
-def _learn(envs: VecEnv) -> Block:
-    shape = {"net_arch": [64, 64]}
-    model = PPO(
-        "MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, seed=0, device="cpu", policy_kwargs=shape
-    )
-
-    def learn(steps: int) -> None:
-        model.learn(steps, reset_num_timesteps=False)
-
-    return learn
+def _where(scenario: str | None) -> dict[str, Any]:
+    return {} if scenario is None else {"scenario": scenario}
 
 
-class _Still(VecEnv):
-    """Environments in which nothing happens."""
-
-    def __init__(self, count: int, seen: spaces.Box, actions: spaces.Space[Any]) -> None:
-        super().__init__(count, seen, actions)
-        self._seen = np.zeros((count, *seen.shape), np.float32)
-        self._rest = np.zeros(count, np.float32), np.zeros(count, np.bool_)
-        self._infos: list[dict[str, Any]] = [{} for _ in range(count)]
-
-    def reset(self) -> VecEnvObs:
-        return self._seen
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        pass
-
-    def step_wait(self) -> VecEnvStepReturn:
-        return self._seen, *self._rest, self._infos
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        return [None] * self.num_envs
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [None] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        pass
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * self.num_envs
-
-    def close(self) -> None:
-        pass
+def _sizes(space: spaces.Space[Any]) -> list[int]:
+    if not isinstance(space, spaces.MultiDiscrete):
+        raise ValueError(f"actions must be Box, Discrete or MultiDiscrete, got {space}")
+    sizes: list[int] = space.nvec.tolist()
+    return sizes

@@ -226,16 +226,29 @@ def policies() -> None:
 @app.command()
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, nothing else.")] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="CPU seconds for each figure.")] = 3.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer and shorter figures: within a minute.")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="CPU seconds for each figure; 2, or 0.2 when quick.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and two figures.")] = None,
 ) -> None:
-    """Measure decisions and training steps a second, beside CartPole in the same run."""
-    from experiments.bench import bench_table, measure
+    """Measure decisions and training steps a second, by question and engine, beside CartPole."""
+    from experiments.bench import FULL, QUICK, bench_table, measure
+    from experiments.bench_figures import write
 
-    found = measure(seconds)
+    extent = QUICK if quick else FULL
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    found = measure(extent if seconds is None else extent._replace(seconds=seconds), Console(stderr=True))
     if as_json:
         print(json.dumps(found, indent=2))
     else:
         console.print(bench_table(found))
+    if out is not None:
+        for path in write(found, out):
+            Console(stderr=True).print(str(path), highlight=False, soft_wrap=True)
 
 
 def _settings(config: Path, overrides: list[str]) -> ExperimentConfig:

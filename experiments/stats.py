@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from experiments.resampling import Estimate, Resampling, Weights
 
@@ -17,25 +16,17 @@ Scores = NDArray[np.float64]
 """Scores, shape (runs, episodes), lower is better."""
 
 
-def interquartile_mean(scores: NDArray[np.float64]) -> float:
-    """Mean of the middle half of all scores: a quarter of the values, rounded down, falls away at each end.
-
-    Source:
-        Agarwal et al.: Deep Reinforcement Learning at the Edge of the Statistical Precipice. NeurIPS 2021.
-
-    >>> interquartile_mean(np.array([0.0, 1.0, 2.0, 100.0]))
-    1.5
-    """
-    return float(stats.trim_mean(np.ravel(scores), 0.25))
-
-
 def interquartile_interval(scenarios: Sequence[Scores], how: Resampling) -> Estimate:
     """Interquartile mean of all scores of all scenarios, with its interval.
 
-    Each score counts alike: bring scenarios of unlike scale to one scale first.
+    It is the mean of the middle half: a quarter of the values, rounded down, falls away at each end. Each
+    score counts alike: bring scenarios of unlike scale to one scale first.
 
     Raises:
         ValueError: If the scores are not finite arrays of shape (runs, episodes) with equal runs.
+
+    Source:
+        Agarwal et al.: Deep Reinforcement Learning at the Edge of the Statistical Precipice. NeurIPS 2021.
     """
     shapes = _shapes(scenarios)
     values = np.concatenate([np.ravel(scores) for scores in scenarios])

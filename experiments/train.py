@@ -34,8 +34,6 @@ from sim.files import write_text, write_whole
 from sim.randomness import stream
 
 SELECTORS = ("ensemble", "nn19")
-_REFERENCES = 4
-"""So many fixed rules, the best on validation, are run on every training episode."""
 _VALIDATION_SHARE = 4
 """Every fourth labelled episode tells the selectors when to stop."""
 
@@ -72,7 +70,7 @@ def reference_runs(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None
     best = {}
     for scenario in dict.fromkeys(place.scenario for place in validation):
         own = [row for place, row in zip(validation, costs, strict=True) if place.scenario == scenario]
-        best[scenario] = tuple(sorted(np.argsort(np.mean(own, axis=0), kind="stable")[:_REFERENCES].tolist()))
+        best[scenario] = int(np.argmin(np.mean(own, axis=0)))
     tasks = [(config, place, best[place.scenario]) for place in train]
     runs = crew.map("reference runs", _reference, tasks)
     arrays = dict(zip(map(_key, [*validation, *train]), [*costs, *runs], strict=True))
@@ -157,13 +155,12 @@ def _rule_costs(task: tuple[ExperimentConfig, Place]) -> np.ndarray:
     return np.array([play(env, episode, policy).cost for policy in static_policies(env)])
 
 
-def _reference(task: tuple[ExperimentConfig, Place, tuple[int, ...]]) -> np.ndarray:
-    """The cheapest run over an episode of those fixed rules."""
-    config, place, rules = task
+def _reference(task: tuple[ExperimentConfig, Place, int]) -> np.ndarray:
+    """The run of a fixed rule, by its place in `static_policies`, over an episode."""
+    config, place, rule = task
     episodes = episodes_of(config)
     env = episodes.make_env()
-    policies = static_policies(env)
-    found = training_episode(env, episodes.draw(place), [policies[rule] for rule in rules])
+    found = training_episode(env, episodes.draw(place), static_policies(env)[rule])
     return np.stack([found.times, found.accrued])
 
 

@@ -36,6 +36,13 @@ FLOW = np.dtype(
 Flows = NDArray[np.void]
 Floats = NDArray[np.float64]
 
+Site = tuple[Floats, Floats, Floats, Floats, Floats]
+"""Where flows move: start of each piece of the conditions, in seconds, shape (pieces,); the link conditions
+of each, shape (pieces, paths, 4); path constants, shape (paths, 3); cores that the sender has for encoding in
+each piece; and `share`'s scratch, shape (paths, 4). A plain tuple: a named one takes twice as long to hand
+to a kernel.
+"""
+
 OFFERS = 4
 """Figures of a path now: see `share`."""
 _USABLE, _CROSS_WEIGHT, _WINDOW_RATE, _LOSS_RATE = range(OFFERS)
@@ -58,7 +65,8 @@ def _limit(flows: Flows, count: int, offers: Floats) -> None:
 
 
 @njit
-def _streams(flows: Flows, count: int, path: int) -> float:
+def streams_on(flows: Flows, count: int, path: int) -> float:
+    """TCP connections of the first ``count`` flows on a path."""
     streams = 0.0
     for i in range(count):
         if flows[i]["path"] == path:
@@ -144,7 +152,7 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
     """
     for path in range(offers.shape[0]):
         link, offer, control = conditions[path], offers[path], int(paths[path, CONTROL])
-        streams = _streams(flows, count, path)
+        streams = streams_on(flows, count, path)
         offer[_USABLE] = usable_capacity(link, paths[path], streams + link[CROSS])
         offer[_CROSS_WEIGHT] = cross_weight(streams, link[CROSS], control)
         offer[_WINDOW_RATE] = paths[path, WINDOW] / max(link[RTT], MIN_RTT_S)
@@ -198,11 +206,7 @@ def _first_end(flows: Flows, count: int, now: float, until: float) -> tuple[floa
 def advance(
     flows: Flows,
     count: int,
-    times: Floats,
-    conditions: Floats,
-    paths: Floats,
-    cores: Floats,
-    offers: Floats,
+    site: Site,
     now: float,
     until: float,
     shared: int,
@@ -217,6 +221,7 @@ def advance(
         The time reached, the row of the flow that ended there (the first of several) or -1, and the row of
         the conditions for which the rates are set now.
     """
+    times, conditions, paths, cores, offers = site
     piece = int(np.searchsorted(times, now, side="right")) - 1
     while True:
         if piece != shared:
@@ -250,11 +255,7 @@ def foresee(
     flows: Flows,
     ahead: Flows,
     count: int,
-    times: Floats,
-    conditions: Floats,
-    paths: Floats,
-    cores: Floats,
-    offers: Floats,
+    site: Site,
     now: float,
 ) -> tuple[float, int]:
     """See who of ``count`` flows ends first if nothing changes.
@@ -264,7 +265,7 @@ def foresee(
     """
     for i in range(count):
         ahead[i] = flows[i]
-    end_s, ended, _ = advance(ahead, count, times, conditions, paths, cores, offers, now, np.inf, -1)
+    end_s, ended, _ = advance(ahead, count, site, now, np.inf, -1)
     return end_s, ended
 
 
@@ -273,11 +274,7 @@ def join(
     flows: Flows,
     ahead: Flows,
     count: int,
-    times: Floats,
-    conditions: Floats,
-    paths: Floats,
-    cores: Floats,
-    offers: Floats,
+    site: Site,
     before: float,
     now: float,
     path: int,
@@ -298,14 +295,14 @@ def join(
         As `foresee`.
     """
     if count > 0 and now > before:
-        advance(flows, count, times, conditions, paths, cores, offers, before, now, -1)
+        advance(flows, count, site, before, now, -1)
     flow = flows[count]
     flow["path"], flow["remaining"], flow["ratio"] = path, size_bytes, ratio
     flow["streams"], flow["weight"], flow["loss_gain"] = streams, weight, loss_gain
     flow["encode"], flow["cores_max"], flow["core_weight"] = encode, cores_max, core_weight
     flow["decode"], flow["cpu_per_byte"] = decode, cpu_per_byte
     flow["rate"], flow["cpu_s"], flow["demand"], flow["held"] = 0.0, 0.0, 0.0, False
-    return foresee(flows, ahead, count + 1, times, conditions, paths, cores, offers, now)
+    return foresee(flows, ahead, count + 1, site, now)
 
 
 @njit
@@ -314,11 +311,7 @@ def leave(
     ahead: Flows,
     count: int,
     row: int,
-    times: Floats,
-    conditions: Floats,
-    paths: Floats,
-    cores: Floats,
-    offers: Floats,
+    site: Site,
     now: float,
 ) -> tuple[float, float, int]:
     """Take a flow out, the last of ``count`` takes its row, and see who of the others ends first.
@@ -330,27 +323,14 @@ def leave(
     flows[row] = flows[count - 1]
     if count == 1:
         return float(cpu_s), np.inf, -1
-    end_s, ended = foresee(flows, ahead, count - 1, times, conditions, paths, cores, offers, now)
+    end_s, ended = foresee(flows, ahead, count - 1, site, now)
     return float(cpu_s), end_s, ended
 
 
 @njit
-def tally(
-    flows: Flows,
-    count: int,
-    path: int,
-    times: Floats,
-    conditions: Floats,
-    paths: Floats,
-    cores: Floats,
-    offers: Floats,
-    before: float,
-    now: float,
-) -> tuple[int, float, float, float, float, float]:
-    """Move ``count`` flows from ``before`` to ``now``; the six entries of `sim.network.Tally`."""
-    if count > 0 and now > before:
-        advance(flows, count, times, conditions, paths, cores, offers, before, now, -1)
-    running, streams, wire_bytes, core_s, busy, cpu_s = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+def in_flight(flows: Flows, count: int, path: int) -> tuple[int, float, float, float, float]:
+    """The first five entries of `sim.network.Tally`, of ``count`` flows as they stand."""
+    running, streams, wire_bytes, core_s, busy = 0, 0.0, 0.0, 0.0, 0.0
     for i in range(count):
         flow = flows[i]
         if flow["path"] == path:
@@ -359,5 +339,29 @@ def tally(
             wire_bytes += flow["remaining"] / flow["ratio"]
         core_s += flow["remaining"] / flow["encode"]
         busy += flow["rate"] / flow["encode"]
-        cpu_s += flow["cpu_s"]
-    return running, streams, wire_bytes, core_s, busy, cpu_s
+    return running, streams, wire_bytes, core_s, busy
+
+
+@njit
+def cpu_used(flows: Flows, count: int) -> float:
+    """Core-seconds that ``count`` flows have used so far, both ends."""
+    cpu_s = 0.0
+    for i in range(count):
+        cpu_s += flows[i]["cpu_s"]
+    return cpu_s
+
+
+@njit
+def tally(
+    flows: Flows,
+    count: int,
+    path: int,
+    site: Site,
+    before: float,
+    now: float,
+) -> tuple[int, float, float, float, float, float]:
+    """Move ``count`` flows from ``before`` to ``now``; the six entries of `sim.network.Tally`."""
+    if count > 0 and now > before:
+        advance(flows, count, site, before, now, -1)
+    running, streams, wire_bytes, core_s, busy = in_flight(flows, count, path)
+    return running, streams, wire_bytes, core_s, busy, cpu_used(flows, count)

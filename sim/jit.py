@@ -10,18 +10,21 @@ temporary files; where none can be written, functions are compiled anew in each 
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 
 from sim.calibration.choice import chosen_file
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 _WITHOUT_KERNELS = "testbed"
@@ -95,6 +98,12 @@ def is_compiled(kernel: Any) -> bool:
         return True
     file = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__name__}-*.nbi"
     return bool(kernel.signatures) or any(Path(kernel._cache.cache_path or ".").glob(file))
+
+
+def announce(kernel: Any, what: str, about_s: int) -> None:
+    """Log what is about to be compiled, and for how long, unless a kernel has its machine code."""
+    if not is_compiled(kernel):
+        _LOG.warning("compiling %s, once, about %d s", what, about_s)
 
 
 def _compile(kernel: Kernel, counts_references: bool) -> Kernel:

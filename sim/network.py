@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import simpy
 
-from sim.fluid import FLOW, OFFERS, Floats, Flows, foresee, join, leave, tally
+from sim.fluid import FLOW, OFFERS, Floats, Flows, Site, foresee, join, leave, tally
 
 _FIRST_SLOTS = 32
 
@@ -78,7 +78,7 @@ class Network(Generic[Parcel]):
     ) -> None:
         self._deliver = deliver
         self._clock = clock
-        self._world = (times, conditions, paths, cores, np.empty((len(paths), OFFERS)))
+        self._site: Site = (times, conditions, paths, cores, np.empty((len(paths), OFFERS)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
         self._carried: list[Parcel] = []
@@ -105,7 +105,7 @@ class Network(Generic[Parcel]):
             self._flows = np.concatenate([self._flows, np.zeros_like(self._flows)])
             self._ahead = np.zeros_like(self._flows)
         self._carried.append(parcel)
-        self._wake(*join(self._flows, self._ahead, count, *self._world, self._time, now, *flow))  # type: ignore[arg-type]
+        self._wake(*join(self._flows, self._ahead, count, self._site, self._time, now, *flow))
         self._time = now
 
     def change(self, **columns: Sequence[float]) -> None:
@@ -118,7 +118,7 @@ class Network(Generic[Parcel]):
         now, count = self._clock.now, len(self._carried)
         for name, values in columns.items():
             self._flows[name][:count] = values
-        self._wake(*foresee(self._flows, self._ahead, count, *self._world, now))
+        self._wake(*foresee(self._flows, self._ahead, count, self._site, now))
 
     def tally(self, path: int) -> Tally:
         """Count what is in flight now."""
@@ -127,7 +127,7 @@ class Network(Generic[Parcel]):
             self._tallies.clear()
         known = self._tallies.get(path)
         if known is None:
-            counts = tally(self._flows, len(self._carried), path, *self._world, self._time, now)
+            counts = tally(self._flows, len(self._carried), path, self._site, self._time, now)
             known = self._tallies[path] = Tally._make(counts)
             self._time = now
         return known
@@ -156,7 +156,7 @@ class Network(Generic[Parcel]):
         self._flows, self._ahead = self._ahead, self._flows
         now, ended, count = max(self._end_s, self._clock.now), self._ended, len(self._carried)
         self._time = now
-        cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, *self._world, now)
+        cpu_s, next_s, next_ended = leave(self._flows, self._ahead, count, ended, self._site, now)
         self._spent_cpu_s += cpu_s
         parcel = self._carried[ended]
         self._carried[ended] = self._carried[-1]

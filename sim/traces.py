@@ -23,6 +23,8 @@ BINNED: Final = "trace,t_s,mbps"
 """Header of a file that holds several traces in bins of equal length."""
 PACKET_BYTES: Final = 1500
 """Bytes of a delivery opportunity: manual page mm-link(1); the 1504 of its code count the TUN header."""
+_BIN_S: Final = 0.1
+"""Bins of delivery opportunities."""
 
 
 class Unmeasured(NamedTuple):
@@ -181,10 +183,10 @@ def read_csv(path: Path, unmeasured: Unmeasured = UNMEASURED) -> Trace:
     return Trace(columns["time_s"] - columns["time_s"][0], columns["capacity_mbps"], *rest)
 
 
-def read_mahimahi(path: Path, unmeasured: Unmeasured = UNMEASURED, bin_s: float = 0.1) -> Trace:
+def read_mahimahi(path: Path, unmeasured: Unmeasured = UNMEASURED) -> Trace:
     """Read a packet-delivery file: one integer millisecond a line, each an opportunity for 1500 bytes.
 
-    The last line ends the trace. It is cut into equal bins of about `bin_s` seconds, so its mean is exact.
+    The last line ends the trace. It is cut into equal bins of about 0.1 s, so its mean is exact.
 
     Source:
         Netravali et al.: Mahimahi: Accurate Record-and-Replay for HTTP. USENIX ATC 2015; mm-link(1).
@@ -199,7 +201,7 @@ def read_mahimahi(path: Path, unmeasured: Unmeasured = UNMEASURED, bin_s: float 
     if stamps[-1] == 0:
         problem = "expected the last line above 0, for it is the length in ms, got 0"
         raise InputError(path, f"line {lines[-1][0]}", problem)
-    bins = max(1, round(stamps[-1] * MS / bin_s))
+    bins = max(1, round(stamps[-1] * MS / _BIN_S))
     width_s = stamps[-1] * MS / bins
     starts_s = np.linspace(0.0, stamps[-1] * MS, bins, endpoint=False)
     index = np.maximum(np.array(stamps[1:]) * bins - 1, 0) // stamps[-1]

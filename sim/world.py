@@ -1,7 +1,7 @@
 """The simulated network on SimPy's clock: transfers wait, ask, and share paths and cores."""
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import inf
 from typing import Any, Final, cast
@@ -37,8 +37,6 @@ from sim.transfers import Outlook, Stage, Stages
 
 RECONNECT_ROUNDS: Final = 2.0
 """Round trips to connect again after a break: a handshake and the question where to go on."""
-
-_Process = Generator[simpy.Event, Any, None]
 
 
 class World:

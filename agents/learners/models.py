@@ -85,7 +85,18 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
     policy: dict[str, Any] = {"net_arch": hidden, "activation_fn": _ACTIVATIONS[config.activation]}
     if slots is not None:
         policy["slots"] = slots
+    if not isinstance(config, OnPolicyConfig | OffPolicyConfig):
+        raise TypeError(f"no model for settings of kind {config.kind!r}")
     algorithm: Any = KINDS[config.kind].algorithm
+    common: dict[str, Any] = {
+        "learning_rate": _schedule(config),
+        "batch_size": config.batch,
+        "gamma": config.gamma,
+        "max_grad_norm": config.gradient_limit,
+        "policy_kwargs": policy,
+        "seed": seed,
+        "device": "cpu",
+    }
     if isinstance(config, OnPolicyConfig):
         if slots is not None:
             policy["net_arch"] = {"pi": hidden, "vf": [_CRITIC * width for width in config.layers]}
@@ -96,44 +107,30 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
         return algorithm(
             _SHARED[config.kind] if slots is not None else "MlpPolicy",
             envs,
-            learning_rate=_schedule(config),
             n_steps=config.rollout,
-            batch_size=config.batch,
             n_epochs=config.epochs,
-            gamma=config.gamma,
             gae_lambda=config.gae_lambda,
             clip_range=config.clip,
             ent_coef=config.entropy,
             vf_coef=config.value_weight,
-            max_grad_norm=config.gradient_limit,
-            policy_kwargs=policy,
-            seed=seed,
-            device="cpu",
+            **common,
         )
-    if isinstance(config, OffPolicyConfig):
-        if isinstance(config, QRDQNConfig):
-            policy["n_quantiles"] = config.quantiles
-        return algorithm(
-            "MlpPolicy",
-            envs,
-            learning_rate=_schedule(config),
-            buffer_size=config.buffer,
-            learning_starts=config.learning_starts,
-            batch_size=config.batch,
-            gamma=config.gamma,
-            train_freq=config.train_freq,
-            gradient_steps=config.gradient_steps,
-            target_update_interval=config.target_update,
-            exploration_fraction=config.exploration_fraction,
-            exploration_final_eps=config.exploration_final,
-            n_steps=config.n_step,
-            max_grad_norm=config.gradient_limit,
-            policy_kwargs=policy,
-            seed=seed,
-            device="cpu",
-            **(_guided(config) if isinstance(config, MaskedDQNConfig) else {}),
-        )
-    raise TypeError(f"no model for settings of kind {config.kind!r}")
+    if isinstance(config, QRDQNConfig):
+        policy["n_quantiles"] = config.quantiles
+    return algorithm(
+        "MlpPolicy",
+        envs,
+        buffer_size=config.buffer,
+        learning_starts=config.learning_starts,
+        train_freq=config.train_freq,
+        gradient_steps=config.gradient_steps,
+        target_update_interval=config.target_update,
+        exploration_fraction=config.exploration_fraction,
+        exploration_final_eps=config.exploration_final,
+        n_steps=config.n_step,
+        **common,
+        **(_guided(config) if isinstance(config, MaskedDQNConfig) else {}),
+    )
 
 
 def _guided(config: MaskedDQNConfig) -> dict[str, Any]:

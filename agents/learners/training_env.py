@@ -21,7 +21,7 @@ class TrainingEpisode(NamedTuple):
         episode: The episode.
         times: Moments of the reference run, ascending, shape (n,), in seconds: each of its decisions, and the
             end.
-        accrued: What the best fixed rule has cost by then, shape (n,), in seconds; the last is its cost of
+        accrued: What the rule has cost by then, shape (n,), in seconds; the last is its cost of
             the episode.
     """
 
@@ -35,21 +35,13 @@ class TrainingEpisode(NamedTuple):
         return float(self.accrued[-1]) / (len(self.times) - 1)
 
 
-def training_episode(env: WorldEnv, episode: Episode, rules: Sequence[Policy]) -> TrainingEpisode:
-    """Run fixed rules over an episode and keep the cheapest run as its reference."""
-    runs = [_accrual(env, episode, rule) for rule in rules]
-    times, accrued = min(runs, key=lambda run: float(run[1][-1]))
-    return TrainingEpisode(episode, times, accrued)
-
-
-def _accrual(
-    env: WorldEnv, episode: Episode, policy: Policy
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def training_episode(env: WorldEnv, episode: Episode, rule: Policy) -> TrainingEpisode:
+    """Run a fixed rule over an episode and keep the run as its reference."""
     points: list[tuple[float, float]] = []
-    world = play(env, episode, policy, watch=lambda at, *_: points.append((at.clock.now, at.cost)))
+    world = play(env, episode, rule, watch=lambda at, *_: points.append((at.clock.now, at.cost)))
     points.append((world.clock.now, world.cost))
     times, accrued = np.array(points).T
-    return times, accrued
+    return TrainingEpisode(episode, times, accrued)
 
 
 class PoolEnv(gym.Wrapper[Any, Any, Any, Any]):

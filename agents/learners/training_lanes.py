@@ -1,7 +1,7 @@
 """Training environments side by side: on the compiled world, or on SimPy's, ten times as slow."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from agents.learners.training_env import PoolEnv, TrainingEpisode
 from agents.play import MakeEnv
 from envs.base import WorldEnv
+from envs.lanes import Seen
 from envs.vector import has_lanes, lanes_of
 from sim.jit import njit
 
@@ -50,7 +51,7 @@ class TrainingLanes(VecEnv):
     def __init__(self, env: WorldEnv, pool: Sequence[TrainingEpisode], count: int, unit: float) -> None:
         self._env = env
         self._lanes = lanes_of(env, count, [one.episode for one in pool])
-        self._references = _Reference(pool, unit)
+        self._reference = _reference(pool, unit)
         self._passed = np.zeros(count)
         self._actions: NDArray[Any] = np.zeros(0)
         self._nothing: list[dict[str, Any]] = [{} for _ in range(count)]
@@ -73,7 +74,7 @@ class TrainingLanes(VecEnv):
         lanes.step(self._actions)
         seen = lanes.seen
         rewards = np.empty(self.num_envs, np.float32)
-        self._references.reward(lanes.places, seen.now_s, seen.ended, lanes.rewards, self._passed, rewards)
+        _reward(self._reference, lanes.places, seen, lanes.rewards, self._passed, rewards)
         dones = seen.ended.copy()
         infos = self._nothing
         if dones.any():
@@ -117,57 +118,54 @@ class TrainingLanes(VecEnv):
         self._passed[copies] = 0.0
 
 
-class _Reference:
-    """What the reference runs of a pool had cost by when, as arrays."""
+class _Reference(NamedTuple):
+    """What the reference runs of a pool had cost by when; rows are as long as the longest run.
 
-    def __init__(self, pool: Sequence[TrainingEpisode], unit: float) -> None:
-        longest = max(len(one.times) for one in pool)
-        self._times = np.full((len(pool), longest), np.inf)
-        self._accrued = np.zeros((len(pool), longest))
-        self._lengths = np.array([len(one.times) for one in pool])
-        self._scale = np.array([unit / one.mean_cost for one in pool])
-        for number, one in enumerate(pool):
-            self._times[number, : len(one.times)] = one.times
-            self._accrued[number, : len(one.times)] = one.accrued
+    Attributes:
+        times: Of decisions and of the end, in seconds, shape (episodes, longest).
+        accrued: Cost by then, in seconds, shape (episodes, longest).
+        lengths: Entries of a row that count, shape (episodes,).
+        scale: Reward for a second saved, shape (episodes,).
+    """
 
-    def reward(
-        self,
-        places: NDArray[np.int64],
-        now_s: Floats,
-        ended: NDArray[np.bool_],
-        costs: Floats,
-        passed: Floats,
-        rewards: NDArray[np.float32],
-    ) -> None:
-        """Write what was saved beside the reference since the step before; ``passed`` is moved to now."""
-        arrays = (self._times, self._accrued, self._lengths, self._scale)
-        _reward(*arrays, places, now_s, ended, costs, passed, rewards)
+    times: Floats
+    accrued: Floats
+    lengths: NDArray[np.int64]
+    scale: Floats
+
+
+def _reference(pool: Sequence[TrainingEpisode], unit: float) -> _Reference:
+    lengths = np.array([len(one.times) for one in pool])
+    times = np.full((len(pool), lengths.max()), np.inf)
+    accrued = np.zeros(times.shape)
+    for number, one in enumerate(pool):
+        times[number, : len(one.times)] = one.times
+        accrued[number, : len(one.times)] = one.accrued
+    return _Reference(times, accrued, lengths, np.array([unit / one.mean_cost for one in pool]))
 
 
 @njit
 def _reward(
-    times: Floats,
-    accrued: Floats,
-    lengths: NDArray[np.int64],
-    scale: Floats,
+    reference: _Reference,
     places: NDArray[np.int64],
-    now_s: Floats,
-    ended: NDArray[np.bool_],
+    seen: Seen,
     costs: Floats,
     passed: Floats,
     rewards: NDArray[np.float32],
 ) -> None:
+    """Write what was saved beside the reference since the step before; ``passed`` is moved to now."""
     for lane in range(len(places)):
-        place = places[lane]
-        last = lengths[place] - 1
-        if ended[lane] or now_s[lane] >= times[place, last]:
-            by_now = accrued[place, last]
-        elif now_s[lane] <= times[place, 0]:
-            by_now = accrued[place, 0]
+        place, now_s = places[lane], seen.now_s[lane]
+        times, accrued = reference.times[place], reference.accrued[place]
+        last = reference.lengths[place] - 1
+        if seen.ended[lane] or now_s >= times[last]:
+            by_now = accrued[last]
+        elif now_s <= times[0]:
+            by_now = accrued[0]
         else:
-            after = np.searchsorted(times[place, : last + 1], now_s[lane], side="right")
-            start, begun = times[place, after - 1], accrued[place, after - 1]
-            slope = (accrued[place, after] - begun) / (times[place, after] - start)
-            by_now = slope * (now_s[lane] - start) + begun
-        rewards[lane] = (by_now - passed[lane] + costs[lane]) * scale[place]
+            after = np.searchsorted(times[: last + 1], now_s, side="right")
+            start, begun = times[after - 1], accrued[after - 1]
+            slope = (accrued[after] - begun) / (times[after] - start)
+            by_now = slope * (now_s - start) + begun
+        rewards[lane] = (by_now - passed[lane] + costs[lane]) * reference.scale[place]
         passed[lane] = by_now

@@ -13,7 +13,7 @@ from sim.batch.questions import codec_question, shortest
 from sim.batch.world import BatchWorld, OpenTo, copy_lane, run_lane
 from sim.codecs import Codec
 from sim.episode import Episode
-from sim.jit import njit
+from sim.jit import announce, njit
 
 _TRUNK: Final = 0
 """Lane that the base policy plays."""
@@ -127,6 +127,7 @@ class Counterfactor:
                 `NO_STRAY`, shape (transfers,). They lead to states that the base policy would not come to.
         """
         if self._world is None:
+            announce(_label, "what tries every answer", 60)
             self._world = BatchWorld([episode], 2, self._codecs, self._base)
         else:
             self._world.shelve(0, episode)

@@ -30,14 +30,11 @@ class TwoClassNetwork(Selector):
         actions: Number of actions A of the environment.
         columns: Which features of the observation stand for the published ones, in the published order.
         choices: The two actions it knows, HDE first.
-        network: Shape and training.
     """
 
     name = "nn19"
 
-    def __init__(
-        self, actions: int, columns: Sequence[int], choices: tuple[int, int], network: NetworkConfig = NETWORK
-    ) -> None:
+    def __init__(self, actions: int, columns: Sequence[int], choices: tuple[int, int]) -> None:
         super().__init__(actions)
         if len(set(choices)) != 2 or not all(0 <= choice < actions for choice in choices):
             raise ValueError(f"choices must be two different actions below {actions}, got {choices}")
@@ -46,7 +43,6 @@ class TwoClassNetwork(Selector):
                 f"columns must name at least one feature, each by its index from 0, got {list(columns)}"
             )
         self.columns, self.choices = tuple(columns), choices
-        self._network_config = network
         self._network: SelectorNetwork | None = None
 
     def fit(
@@ -74,7 +70,7 @@ class TwoClassNetwork(Selector):
         placement[(0, 1), self.choices] = 1.0
         seed = int(rng.integers(2**31))
         self._network = train_network(
-            train, held, columns=self.columns, placement=placement, config=self._network_config, seed=seed
+            train, held, columns=self.columns, placement=placement, config=NETWORK, seed=seed
         )
 
     def _two_classes(self, part: Examples) -> Examples:

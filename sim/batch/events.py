@@ -5,7 +5,7 @@ import numpy as np
 from sim.batch import ledger
 from sim.batch.backlog import first_in_line, may_wait, release, take, ways
 from sim.batch.layout import ASK_CODEC, ASK_DISPATCH, ASK_SHARE, NO_QUESTION, Lanes
-from sim.batch.network import carry, ends_now, move, piece_now, streams_on, take_out
+from sim.batch.network import carry, ends_now, move, piece_now, take_out
 from sim.batch.sender import (
     drop_baseline,
     meter,
@@ -16,6 +16,7 @@ from sim.batch.sender import (
 )
 from sim.batch.sharing import open_connections, schedule_tick, tick
 from sim.batch.stages import stage
+from sim.fluid import streams_on
 from sim.jit import njit
 from sim.paths import RTT
 from sim.telemetry import NEUTRAL_DELTA, NEUTRAL_ZSTD
@@ -32,18 +33,18 @@ def start(w: Lanes, k: int, episode: int, quantum_s: float) -> None:
     lane, site = w.lanes[k], w.sites[episode]
     lane["episode"], lane["quantum_s"], lane["free_slots"] = episode, quantum_s, site["slots"]
     for path in range(site["paths"]):
-        given, known = w.paths[episode, path], w.averages[k, path]
-        known["single_rate"] = known["amst_rate"] = given["nominal"]
-        known["goodput_share"], known["free"] = 1.0, given["slots"]
+        given, average = w.paths[episode, path], w.averages[k, path]
+        average["single_rate"] = average["amst_rate"] = given["nominal"]
+        average["goodput_share"], average["free"] = 1.0, given["slots"]
     for kind in range(w.kinds.shape[1]):
         w.kinds[k, kind, 0], w.kinds[k, kind, 1] = NEUTRAL_ZSTD, NEUTRAL_DELTA
     for request in range(site["requests"]):
         row, transfer = w.requests[episode, request], w.transfers[k, request]
         transfer["path"], transfer["inside"], transfer["late"] = row["path"], False, False
-    for dataset in range(w.datasets.shape[1]):
-        known = w.datasets[k, dataset]
-        known["kept"], known["seen"] = False, 0
-        known["interval_s"], known["delta_ratio"] = np.inf, np.nan
+    for number in range(w.datasets.shape[1]):
+        dataset = w.datasets[k, number]
+        dataset["kept"], dataset["seen"] = False, 0
+        dataset["interval_s"], dataset["delta_ratio"] = np.inf, np.nan
     lane["arrival_at"] = w.requests[episode, 0]["arrival_s"]
     lane["seq"] = 1
 
@@ -202,7 +203,7 @@ def answer_codec(w: Lanes, k: int, number: int) -> None:
     elif lost_s > 0.0:
         drop_baseline(w, k, row["dataset"])
     size_bytes, share = row["size_bytes"], row["break_share"]
-    others = streams_on(w, k, transfer["path"])
+    others = streams_on(w.flows[k], lane["carried"], transfer["path"])
     opening_s = open_connections(w, k, request, size_bytes, others)
     lane["setup_cpu_s"] += transfer["setup_cpu_s"]
     transfer["start_s"], transfer["cpu_s"] = lane["now"], transfer["setup_cpu_s"]

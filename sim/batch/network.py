@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.batch.layout import Lanes
-from sim.fluid import advance
+from sim.fluid import advance, cpu_used, in_flight
 from sim.jit import njit
 
 
@@ -67,17 +67,15 @@ def move(w: Lanes, k: int, until: float) -> int:
     lane = w.lanes[k]
     e = lane["episode"]
     pieces, paths = w.sites[e]["pieces"], w.sites[e]["paths"]
-    lane["now"], ended, lane["shared"] = advance(
-        w.flows[k],
-        lane["carried"],
+    site = (
         w.times[e, :pieces],
         w.links[e, :pieces, :paths],
         w.limits[e, :paths],
         w.cores[e, :pieces],
         w.offers[k, :paths],
-        lane["now"],
-        until,
-        lane["shared"],
+    )
+    lane["now"], ended, lane["shared"] = advance(
+        w.flows[k], lane["carried"], site, lane["now"], until, lane["shared"]
     )
     if ended < 0:
         if until == np.inf:
@@ -107,33 +105,13 @@ def take_out(w: Lanes, k: int, place: int) -> tuple[int, float]:
 def count_now(w: Lanes, k: int, path: int) -> None:
     """Count those in flight, those of a path and all: see `sim.network.Tally`."""
     lane = w.lanes[k]
-    running, streams, wire_bytes, core_s, busy = 0, 0.0, 0.0, 0.0, 0.0
-    for place in range(lane["carried"]):
-        flow = w.flows[k, place]
-        if flow["path"] == path:
-            running += 1
-            streams += flow["streams"]
-            wire_bytes += flow["remaining"] / flow["ratio"]
-        core_s += flow["remaining"] / flow["encode"]
-        busy += flow["rate"] / flow["encode"]
+    running, streams, wire_bytes, core_s, busy = in_flight(w.flows[k], lane["carried"], path)
     lane["running"], lane["streams"], lane["wire_bytes"] = running, streams, wire_bytes
     lane["core_s"], lane["cores_busy"] = core_s, busy
 
 
 @njit
-def streams_on(w: Lanes, k: int, path: int) -> float:
-    """Connections of those in flight on a path."""
-    streams = 0.0
-    for place in range(w.lanes[k]["carried"]):
-        if w.flows[k, place]["path"] == path:
-            streams += w.flows[k, place]["streams"]
-    return streams
-
-
-@njit
 def cpu_s(w: Lanes, k: int) -> float:
     """Core-seconds used since the start, both ends, set-up apart."""
-    flying = 0.0
-    for place in range(w.lanes[k]["carried"]):
-        flying += w.flows[k, place]["cpu_s"]
-    return w.lanes[k]["spent_cpu_s"] + flying
+    lane = w.lanes[k]
+    return lane["spent_cpu_s"] + cpu_used(w.flows[k], lane["carried"])

@@ -5,9 +5,10 @@ from math import floor
 import numpy as np
 
 from sim.batch.layout import Floats, Lanes
-from sim.batch.network import changed, piece_now, streams_on
+from sim.batch.network import changed, piece_now
 from sim.batch.sender import meter_all
 from sim.codecs import STREAM_CPU_S
+from sim.fluid import streams_on
 from sim.jit import njit
 from sim.paths import opening
 from sim.sharing import LEAST_SHARE
@@ -106,7 +107,7 @@ def _set_streams(w: Lanes, k: int, place: int, streams: float) -> float:
     if streams <= 0.0 or not w.codecs[transfer["codec"]]["is_amst"] or streams == transfer["streams"]:
         return 0.0
     setup_s = 2 * STREAM_CPU_S * max(0.0, streams - transfer["streams"])
-    others = streams_on(w, k, transfer["path"]) - transfer["streams"]
+    others = streams_on(w.flows[k], w.lanes[k]["carried"], transfer["path"]) - transfer["streams"]
     transfer["decode"] = transfer["decode"] * streams / transfer["streams"]
     transfer["streams"] = transfer["cores_max"] = streams
     remaining = flow["remaining"] + transfer["later_bytes"]

@@ -125,8 +125,8 @@ class BatchWorld:
     Environments and planners call the kernels on ``arrays`` themselves.
 
     Attributes:
-        arrays: All state; to fork a lane is to copy its rows.
-        rows: The questions that stand, as rows.
+        arrays: All state; to fork a lane is to copy its rows. Take it anew after each `shelve`.
+        rows: The questions that stand, as rows; take it anew likewise.
 
     Args:
         episodes: The shelf; lanes may share an episode.
@@ -154,7 +154,8 @@ class BatchWorld:
     def shelve(self, place: int, episode: Episode) -> None:
         """Put another episode on a place of the shelf; no lane may be running the old one.
 
-        Room is made for it when it is larger than all before.
+        Room is made for it when it is larger than all before. Then ``arrays`` and ``rows`` are new, and what
+        was taken from them before, an array, a row or a view, is stale: it is no longer read or written.
         """
         need = needed(episode)
         if any(need[name] > self._room[name] for name in need):

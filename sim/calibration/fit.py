@@ -10,16 +10,16 @@ from sim.calibration.tables import DICTIONARIES, FOLDER, MEASUREMENTS, STALENESS
 from sim.units import MB, MIB
 
 
-def fit_tables(folder: Path = FOLDER) -> Fitted:
-    """All curves, from the tables in a folder.
+def fit_tables() -> Fitted:
+    """All curves, from the tables beside this file.
 
     Raises:
         InputError: If a table has a row that cannot be used.
     """
-    measurements = with_ratio3(read_table(folder / "codec_measurements.csv.gz", MEASUREMENTS))
-    staleness = read_table(folder / "codec_staleness.csv.gz", STALENESS)
-    xor = read_table(folder / "codec_xor.csv.gz", XOR)
-    dictionaries = read_table(folder / "codec_dict.csv.gz", DICTIONARIES)
+    measurements = with_ratio3(read_table(FOLDER / "codec_measurements.csv.gz", MEASUREMENTS))
+    staleness = read_table(FOLDER / "codec_staleness.csv.gz", STALENESS)
+    xor = read_table(FOLDER / "codec_xor.csv.gz", XOR)
+    dictionaries = read_table(FOLDER / "codec_dict.csv.gz", DICTIONARIES)
     rows = {method: rows_of(measurements, method) for method in METHODS}
     copies = measurements[(measurements["method"] == "none") & (measurements["size"] == 16 * MIB)]
     delta = fit_delta(measurements, staleness, xor)

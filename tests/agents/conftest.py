@@ -51,7 +51,9 @@ def make_env(two_paths: Scenario, three_codecs: Sequence[Codec]) -> MakeEnv:
 def pool(two_paths: Scenario, make_env: MakeEnv) -> list[TrainingEpisode]:
     """Episodes to train on, with their reference runs."""
     env = make_env()
-    return [training_episode(env, draw_episode(two_paths, seed), static_policies(env)) for seed in range(40)]
+    return [
+        training_episode(env, draw_episode(two_paths, seed), static_policies(env)[1]) for seed in range(40)
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -84,8 +84,8 @@ def test_who_imitates_begins_with_no_hope_of_saving_anything(env, brief):
 def trained(folder: Path, costs: Iterator[float]) -> Outcome:
     """A training that imitates first, scored as given."""
     env = Allocation(CROWD, slots=4, streams=(1, 8))
-    rules = [make_policy("wsrpt", env)]
-    pool = [training_episode(env, draw_episode(CROWD, seed), rules) for seed in range(2)]
+    rule = make_policy("wsrpt", env)
+    pool = [training_episode(env, draw_episode(CROWD, seed), rule) for seed in range(2)]
     config = CONFIG.model_copy(update={"imitate": "wsrpt"})
 
     def score(policy: NetworkPolicy) -> float:

@@ -1,6 +1,6 @@
 """The bound: met where a theorem says so, worked by hand, and never above what any policy costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,25 +13,17 @@ from agents.bound_programme import Programme
 from agents.bound_transport import capacity_for
 from sim.catalogue import find_scenario
 from sim.codecs import Codec, parse_codec
-from sim.decisions import (
-    WAIT,
-    Answer,
-    CodecQuestion,
-    DispatchQuestion,
-    Go,
-    Question,
-    Rules,
-    ShareQuestion,
-    Shares,
-)
+from sim.decisions import Answer, DispatchQuestion, Go, Question, Rules
 from sim.episode import Conditions, Episode, draw_episode
-from sim.fluid import FLOW, share
+from sim.fluid import FLOW, OFFERS, share
 from sim.hosts import Host
 from sim.links import LinkModel
 from sim.physics import BBR, CUBIC, GOODPUT_SHARE
 from sim.scenarios import PathSpec, Scenario
 from sim.workloads import Workload
 from sim.world import World
+
+Answers = Callable[[Question], Answer]
 
 START_S = 2 * 0.3e-3
 """Two of the shortest round trips: what a transfer loses at its start."""
@@ -87,19 +79,6 @@ def cost_of(episode: Episode, codecs: Sequence[Codec], codec: int = 0) -> float:
     world = World(episode, codecs, Rules(codec=lambda question: codec))
     assert world.next_question() is None
     return world.cost
-
-
-def at_random(question: Question, codecs: int, rng: np.random.Generator) -> Answer:
-    if isinstance(question, CodecQuestion):
-        return int(rng.integers(codecs))
-    if isinstance(question, ShareQuestion):
-        count = len(question.running)
-        streams = rng.integers(1, 65, count).tolist()
-        return Shares((rng.random(count) ** 8).tolist(), (rng.random(count) ** 8).tolist(), streams)
-    if question.may_wait and rng.random() < 0.3:
-        return WAIT
-    choices = [(at, path) for at, one in enumerate(question.waiting) for path in one.paths]
-    return Go(*choices[int(rng.integers(len(choices)))])
 
 
 def shortest_first_s(size_bytes: Sequence[float], carries: float) -> float:
@@ -176,17 +155,19 @@ def test_a_large_transfer_alone_costs_about_its_bound(name: str, codec: Codec) -
     ["datacenter", "metro", "wan", "internet", "hybrid", "lossy", "constrained", "diurnal", "cpu-starved",
      "flash-crowd", "dwcp-cross-region"],
 )  # fmt: skip
-def test_no_policy_that_answers_everything_at_random_costs_less(name: str) -> None:
+def test_no_policy_that_answers_everything_at_random_costs_less(
+    name: str, random_answers: Callable[[int, int], Answers]
+) -> None:
     scenario = find_scenario(name)
     scenario = scenario.with_(requests=24, slots=3, any_path=len(scenario.paths) > 1)
     for seed in range(2):
-        episode, rng = draw_episode(scenario, seed), np.random.default_rng(seed)
+        episode, answers = draw_episode(scenario, seed), random_answers(seed, len(ALL))
         found = bound(episode, ALL).cost_s
         assert found > 0
         for _ in range(2):
             world = World(episode, ALL, Rules(share=None, dispatch=None, quantum_s=1.0))
             while (question := world.next_question()) is not None:
-                world.answer(at_random(question, len(ALL), rng))
+                world.answer(answers(question))
             assert found <= world.cost * (1 + 1e-9)
 
 
@@ -235,7 +216,7 @@ def test_no_weights_take_more_of_a_path_than_our_streams_are_entitled_to(control
         for name in ("ratio", "loss_gain", "cores_max", "core_weight"):
             flows[name] = 1.0
         flows["encode"] = flows["decode"] = WIDE
-        share(flows, len(flows), link, limits, WIDE, np.empty((1, 2)))
+        share(flows, len(flows), link, limits, WIDE, np.empty((1, OFFERS)))
         taken.append(flows["rate"].sum())
     assert 0.9 * room < max(taken) <= room * (1 + 1e-9)
 

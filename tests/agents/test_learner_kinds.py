@@ -89,14 +89,6 @@ class Shares(Compression):
         return super()._answer(question, np.argmax(action))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def make_rationed(two_paths, three_codecs):
     return partial(NeverTwice, two_paths, [codec.name for codec in three_codecs])

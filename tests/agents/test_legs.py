@@ -75,14 +75,6 @@ legs.train(plan, pool, validate, Path(folder))
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def plan_of(settings, make_env, leg_steps=LEG, **changed) -> Plan:
     config = TypeAdapter(Learner).validate_python(settings | changed)
     return Plan(config, 7, leg_steps, make_env, {"codecs": ["none", "zstd", "amst-32"]})

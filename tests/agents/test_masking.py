@@ -83,14 +83,6 @@ NET = {"net_arch": [16]}
 QUANTILES = {"net_arch": [16], "n_quantiles": 5}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=["dqn", "qrdqn"])
 def kinds(request):
     """Masked class, plain class, the masked one's own arguments, network."""

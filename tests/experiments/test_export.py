@@ -50,11 +50,6 @@ class Toy(gymnasium.Env):
         return self.seen, float(np.ravel(action)[0] == best), self.left == 0, False, {}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def rows():
     return np.random.default_rng(5).random((10_000, FEATURES), dtype=np.float32) * SCALES

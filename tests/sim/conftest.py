@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim.codecs import parse_codec
+from sim.decisions import CodecQuestion
 from sim.episode import Conditions, Episode, draw_episode
+from sim.errors import InputError
 from sim.hosts import Host
 from sim.links import LinkModel
 from sim.physics import GOODPUT_SHARE
@@ -16,6 +19,7 @@ from sim.telemetry import TransferRecord
 from sim.workloads import Workload
 from sim.world import World
 
+CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
 WIDE = 1e12
 """Bytes of a queue or a window that never bind."""
 
@@ -148,3 +152,34 @@ def _play() -> Callable[..., World]:
 @pytest.fixture(name="by_request")
 def _by_request() -> Callable[[World], list[TransferRecord]]:
     return by_request
+
+
+@pytest.fixture(name="in_turn")
+def _in_turn() -> Callable[[CodecQuestion], int]:
+    """Another of the four `CODECS` each time."""
+    return lambda question: question.request % len(CODECS)
+
+
+@pytest.fixture
+def played(in_turn: Callable[[CodecQuestion], int]) -> Callable[..., World]:
+    """Runs an episode to the end with four codecs, in turn unless another rule is given."""
+
+    def run(episode: Episode, rule: Callable[[CodecQuestion], int] = in_turn) -> World:
+        world = World(episode, CODECS)
+        world.run(rule)
+        return world
+
+    return run
+
+
+@pytest.fixture
+def refused(read: Callable[[str], object], tmp_path: Path) -> Callable[[str], str]:
+    """The one line with which a file of this text is refused; ``read`` is the test file's own."""
+
+    def message(text: str) -> str:
+        with pytest.raises(InputError) as caught:
+            read(text)
+        assert "\n" not in str(caught.value)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return message

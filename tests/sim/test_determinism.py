@@ -9,26 +9,18 @@ import pytest
 from sim.catalogue import SCENARIOS
 from sim.codecs import parse_codec
 from sim.decisions import CodecQuestion
-from sim.episode import Episode, draw_episode
+from sim.episode import draw_episode
 from sim.world import World
+
+Play = Callable[..., World]
+InTurn = Callable[[CodecQuestion], int]
 
 CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
 VARIED = ("wan", "hybrid", "lossy", "cpu-starved", "internet")
 
 
-def in_turn(question: CodecQuestion) -> int:
-    """Another codec each time."""
-    return question.request % len(CODECS)
-
-
-def played(episode: Episode, rule: Callable[[CodecQuestion], int] = in_turn) -> World:
-    world = World(episode, CODECS)
-    world.run(rule)
-    return world
-
-
 @pytest.mark.parametrize("name", VARIED)
-def test_the_same_seed_gives_the_same_records_also_after_other_episodes(name: str) -> None:
+def test_the_same_seed_gives_the_same_records_also_after_other_episodes(name: str, played: Play) -> None:
     first = played(draw_episode(SCENARIOS[name], 11)).records
     played(draw_episode(SCENARIOS["lossy"], 12))
     assert played(draw_episode(SCENARIOS[name], 11)).records == first
@@ -53,7 +45,7 @@ def test_another_process_plays_the_same_episode_bit_for_bit(capsys: pytest.Captu
     assert run.stdout == capsys.readouterr().out != ""
 
 
-def test_arrivals_do_not_depend_on_the_answers() -> None:
+def test_arrivals_do_not_depend_on_the_answers(played: Play) -> None:
     episode = draw_episode(SCENARIOS["wan"], 14)
     arrivals = [
         [record.arrival_s for record in sorted(played(episode, lambda _, c=codec: c).records)]  # type: ignore[misc]
@@ -62,7 +54,7 @@ def test_arrivals_do_not_depend_on_the_answers() -> None:
     assert arrivals[0] == arrivals[1] == arrivals[2] == arrivals[3] == episode.requests.arrival_s.tolist()
 
 
-def test_two_worlds_side_by_side_do_not_disturb_each_other() -> None:
+def test_two_worlds_side_by_side_do_not_disturb_each_other(played: Play, in_turn: InTurn) -> None:
     episodes = [draw_episode(SCENARIOS[name], 15) for name in ("wan", "lossy")]
     apart = [played(episode).records for episode in episodes]
     worlds = [World(episode, CODECS) for episode in episodes]
@@ -77,7 +69,7 @@ def test_two_worlds_side_by_side_do_not_disturb_each_other() -> None:
     assert [world.records for world in worlds] == apart
 
 
-def test_who_reads_the_cost_changes_nothing() -> None:
+def test_who_reads_the_cost_changes_nothing(played: Play, in_turn: InTurn) -> None:
     episode = draw_episode(SCENARIOS["metro"], 16)
     world = World(episode, CODECS)
     while (question := world.next_question()) is not None:

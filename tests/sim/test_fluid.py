@@ -277,8 +277,8 @@ def pass_time(
     times = np.array([time for time, _ in pieces])
     conditions = np.array([links([rate]) for _, rate in pieces])
     many = np.full(len(pieces), cores)
-    scratch = np.empty((1, OFFERS))
-    return advance(flows, len(flows), times, conditions, limits(1), many, scratch, now, until, -1)[:2]
+    site = (times, conditions, limits(1), many, np.empty((1, OFFERS)))
+    return advance(flows, len(flows), site, now, until, -1)[:2]
 
 
 PIECES = ((0.0, 2.0), (3.0, 0.0), (5.0, 1.0))
@@ -332,5 +332,6 @@ def test_cores_that_come_back_speed_an_encoder_up() -> None:
     conditions = np.array([links([AMPLE])] * 2)
     times, cores = np.array([0.0, 2.0]), np.array([0.5, 4.0])
     # 2 a second for 2 s, then 8 a second for the other 6
-    found = advance(flows, 1, times, conditions, limits(1), cores, np.empty((1, OFFERS)), 0.0, inf, -1)
+    site = (times, conditions, limits(1), cores, np.empty((1, OFFERS)))
+    found = advance(flows, 1, site, 0.0, inf, -1)
     assert found == (pytest.approx(2.75), 0, 1)

@@ -50,6 +50,24 @@ def test_kernels_of_two_packages_are_kept_apart(tmp_path: Path) -> None:
     assert ours != its
 
 
+def test_what_is_to_be_compiled_is_announced_until_it_is(tmp_path: Path) -> None:
+    tell = (
+        "from sim.jit import announce; from sim.physics import stream_time; announce(stream_time, 'it', 7); "
+    )
+    said = []
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", tell + CALL],
+            cwd=ROOT,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "0"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said.append(run.stderr)
+    assert said == ["compiling it, once, about 7 s\n", ""]
+
+
 def test_the_first_folder_that_can_be_written_is_taken(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file is no folder")

@@ -13,11 +13,9 @@ from sim.decisions import (
     Answer,
     CodecQuestion,
     DispatchQuestion,
-    Go,
     Question,
     Rules,
     ShareQuestion,
-    Shares,
     equal,
     first_come,
 )
@@ -26,25 +24,11 @@ from sim.faults import FaultModel
 from sim.world import World
 
 Lay = Callable[..., Episode]
+Played = Callable[[Episode, int], tuple[World, list[Question]]]
 
 CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
 ORDER = (DispatchQuestion, CodecQuestion, ShareQuestion)
 """Of one moment's questions, who goes comes before how, and that before who gets how much."""
-
-
-def at_random(question: Question, rng: np.random.Generator) -> Answer:
-    """Any legal answer; some weights are 0, and a third of the time all wait if they may."""
-    if isinstance(question, CodecQuestion):
-        return int(rng.integers(len(CODECS)))
-    if isinstance(question, ShareQuestion):
-        count = len(question.running)
-        link, cpu = rng.random((2, count)) * (rng.random((2, count)) < 0.7) + [[0.0] * (count - 1) + [1e-9]]
-        return Shares(link.tolist(), cpu.tolist(), rng.integers(1, 17, count).tolist())
-    assert isinstance(question, DispatchQuestion)
-    if question.may_wait and rng.random() < 0.3:
-        return WAIT
-    goes = [Go(at, path) for at, waiting in enumerate(question.waiting) for path in waiting.paths]
-    return goes[rng.integers(len(goes))]
 
 
 def few(name: str) -> Episode:
@@ -63,12 +47,18 @@ def all_open(episode: Episode) -> World:
     return World(episode, CODECS, Rules(None, None, None, control_s=control_s, quantum_s=5 * control_s))
 
 
-def played(episode: Episode, seed: int) -> tuple[World, list[Question]]:
-    world, rng, asked = all_open(episode), np.random.default_rng(seed), []
-    while (question := world.next_question()) is not None:
-        asked.append(question)
-        world.answer(at_random(question, rng))
-    return world, asked
+@pytest.fixture
+def played(random_answers: Callable[[int, int], Callable[[Question], Answer]]) -> Played:
+    """Plays an episode with any legal answers, from a seed; the world, and what it asked."""
+
+    def play(episode: Episode, seed: int) -> tuple[World, list[Question]]:
+        world, answers, asked = all_open(episode), random_answers(seed, len(CODECS)), []
+        while (question := world.next_question()) is not None:
+            asked.append(question)
+            world.answer(answers(question))
+        return world, asked
+
+    return play
 
 
 def most_at_once(spans: list[tuple[float, float]]) -> int:
@@ -78,7 +68,7 @@ def most_at_once(spans: list[tuple[float, float]]) -> int:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_bytes_slots_and_cost_add_up_under_random_answers_to_all_three(name: str) -> None:
+def test_bytes_slots_and_cost_add_up_under_random_answers_to_all_three(name: str, played: Played) -> None:
     episode = few(name)
     scenario, requests = episode.scenario, episode.requests
     world, _ = played(episode, 7)
@@ -102,7 +92,7 @@ def test_bytes_slots_and_cost_add_up_under_random_answers_to_all_three(name: str
         assert [record.path for record in records] == episode.path.tolist()
 
 
-def test_what_breaks_and_goes_on_adds_up_too() -> None:
+def test_what_breaks_and_goes_on_adds_up_too(played: Played) -> None:
     # every transfer breaks once; its bytes are metered on, its streams may have changed in between
     scenario = SCENARIOS["wan"].with_(requests=20, slots=3, faults=FaultModel(broken_share=1.0))
     world, asked = played(draw_episode(scenario, 6), 12)
@@ -116,7 +106,7 @@ def test_what_breaks_and_goes_on_adds_up_too() -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_no_path_delivers_more_than_its_capacity_under_random_answers(name: str) -> None:
+def test_no_path_delivers_more_than_its_capacity_under_random_answers(name: str, played: Played) -> None:
     episode = few(name)
     world, _ = played(episode, 8)
     end_s = world.clock.now
@@ -127,7 +117,7 @@ def test_no_path_delivers_more_than_its_capacity_under_random_answers(name: str)
 
 
 @pytest.mark.parametrize("name", ["hybrid", "two-links", "backup-window", "internet"])
-def test_the_same_answers_give_the_same_bits_and_others_give_others(name: str) -> None:
+def test_the_same_answers_give_the_same_bits_and_others_give_others(name: str, played: Played) -> None:
     episode = few(name)
     first, asked = played(episode, 9)
     again, asked_again = played(episode, 9)
@@ -138,7 +128,7 @@ def test_the_same_answers_give_the_same_bits_and_others_give_others(name: str) -
 
 
 @pytest.mark.parametrize("name", ["hybrid", "two-links", "backup-window"])
-def test_questions_are_put_in_order_and_tell_nothing_impossible(name: str) -> None:
+def test_questions_are_put_in_order_and_tell_nothing_impossible(name: str, played: Played) -> None:
     episode = few(name)
     _, asked = played(episode, 11)
     assert {type(question) for question in asked} == set(ORDER)

@@ -31,17 +31,6 @@ def read(tmp_path):
     return load
 
 
-@pytest.fixture
-def refused(read, tmp_path):
-    def message(text: str) -> str:
-        with pytest.raises(InputError) as caught:
-            read(text)
-        assert "\n" not in str(caught.value)
-        return str(caught.value).replace(f"{tmp_path}/", "")
-
-    return message
-
-
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda one: one.name)
 def test_every_scenario_of_the_catalogue_reads_back_equal(scenario, tmp_path):
     save_scenario(scenario, tmp_path / "other.yaml")

@@ -41,17 +41,6 @@ def read(tmp_path):
     return from_text
 
 
-@pytest.fixture
-def refused(read, tmp_path):
-    def message(text: str) -> str:
-        with pytest.raises(InputError) as caught:
-            read(text)
-        assert "\n" not in str(caught.value)
-        return str(caught.value).replace(f"{tmp_path}/", "")
-
-    return message
-
-
 def finished(episode: Episode) -> World:
     world = World(episode, CODEC_LIST)
     world.run(lambda question: question.request % len(CODEC_LIST))

@@ -23,22 +23,12 @@ from sim.world import World
 
 Lay = Callable[..., Episode]
 Play = Callable[..., World]
+InTurn = Callable[[CodecQuestion], int]
 ByRequest = Callable[[World], list[TransferRecord]]
 
 CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
 VARIED = ("wan", "hybrid", "lossy", "cpu-starved", "internet")
 """Scenarios that between them have several paths, loss, outages, bursts, lost cores and cross traffic."""
-
-
-def in_turn(question: CodecQuestion) -> int:
-    """Another codec each time."""
-    return question.request % len(CODECS)
-
-
-def played(episode: Episode, rule: Callable[[CodecQuestion], int] = in_turn) -> World:
-    world = World(episode, CODECS)
-    world.run(rule)
-    return world
 
 
 @pytest.mark.parametrize("codec", ["none", "amst"])
@@ -77,7 +67,9 @@ def test_alone_a_transfer_takes_what_the_transport_model_says(
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_the_outlook_of_a_transfer_comes_true_when_it_is_alone_and_nothing_changes(name: str) -> None:
+def test_the_outlook_of_a_transfer_comes_true_when_it_is_alone_and_nothing_changes(
+    name: str, in_turn: InTurn
+) -> None:
     drawn = draw_episode(SCENARIOS[name], 3)
     still = drawn.conditions._replace(
         times=drawn.conditions.times[:1], links=drawn.conditions.links[:1], cores=drawn.conditions.cores[:1]
@@ -106,7 +98,7 @@ def test_the_bytes_sent_are_the_integral_of_the_capacity_while_the_path_is_full(
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_the_cost_is_what_the_records_add_up_to(name: str) -> None:
+def test_the_cost_is_what_the_records_add_up_to(name: str, played: Play) -> None:
     scenario = SCENARIOS[name]
     world = played(draw_episode(scenario, 5))
     assert len({record.request for record in world.records}) == scenario.requests
@@ -121,7 +113,7 @@ def test_the_cost_is_what_the_records_add_up_to(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_the_cost_never_falls_and_the_steps_of_a_policy_add_up_to_it(name: str) -> None:
+def test_the_cost_never_falls_and_the_steps_of_a_policy_add_up_to_it(name: str, in_turn: InTurn) -> None:
     world = World(draw_episode(SCENARIOS[name], 6), CODECS)
     costs = [0.0]
     while (question := world.next_question()) is not None:
@@ -132,7 +124,9 @@ def test_the_cost_never_falls_and_the_steps_of_a_policy_add_up_to_it(name: str) 
 
 
 @pytest.mark.parametrize("name", VARIED)
-def test_no_more_transfers_run_at_once_than_there_are_slots_and_the_oldest_goes_first(name: str) -> None:
+def test_no_more_transfers_run_at_once_than_there_are_slots_and_the_oldest_goes_first(
+    name: str, played: Play
+) -> None:
     scenario = SCENARIOS[name].with_(slots=3)
     records = sorted(played(draw_episode(scenario, 7)).records)
     starts = np.array([record.start_s for record in records])
@@ -171,7 +165,7 @@ def test_one_that_starts_in_an_outage_of_a_lossy_path_runs_as_fast_as_others_whe
     assert ends[0] == pytest.approx(ends[1], abs=0.5)
 
 
-def test_the_clock_stops_when_the_last_transfer_is_decoded() -> None:
+def test_the_clock_stops_when_the_last_transfer_is_decoded(played: Play) -> None:
     world = played(draw_episode(SCENARIOS["wan"], 17))
     assert world.finished
     assert world.clock.now == max(record.end_s for record in world.records)

@@ -7,7 +7,6 @@ from itertools import zip_longest
 from math import inf
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 
 from sim.batch.layout import OPEN
@@ -16,17 +15,13 @@ from sim.codecs import Codec, parse_codec
 from sim.decisions import (
     Answer,
     CodecQuestion,
-    DispatchQuestion,
-    Go,
     Question,
     Rules,
     Running,
-    Shares,
     equal,
     first_come,
 )
 from sim.episode import Episode
-from sim.sharing import MOST_STREAMS
 from sim.transfers import SMALLEST_CHANGE
 from sim.world import World
 
@@ -82,27 +77,6 @@ class OpenQuestions(NamedTuple):
                 quantum_s=self.quantum_s,
             ),
         )
-
-
-class RandomAnswers:
-    """Answers by chance, with all that an answer may say: waiting, zero weights, other streams."""
-
-    def __init__(self, seed: int, codecs: int = len(CODECS)) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._codecs = codecs
-
-    def __call__(self, question: Question) -> Answer:
-        rng = self._rng
-        if isinstance(question, CodecQuestion):
-            return int(rng.integers(self._codecs))
-        if isinstance(question, DispatchQuestion):
-            ways = [(place, path) for place, one in enumerate(question.waiting) for path in one.paths]
-            wait = question.may_wait and rng.random() < 0.3
-            return None if wait else Go(*ways[int(rng.integers(len(ways)))])
-        count = len(question.running)
-        link, cpu = rng.exponential(size=(2, count)) * (rng.random((2, count)) < 0.9) + [[1e-9], [1e-9]]
-        streams = [int(one) for one in rng.integers(1, MOST_STREAMS + 1, count)]
-        return Shares(link.tolist(), cpu.tolist(), streams if rng.random() < 0.5 else None)
 
 
 Answers = Callable[[Question], Answer]
@@ -268,10 +242,14 @@ def _lane_twins() -> Callable[..., Twins]:
     return follow
 
 
-@pytest.fixture(scope="session")
-def random_answers() -> type[RandomAnswers]:
-    """Answers by chance, from a seed and the number of codecs."""
-    return RandomAnswers
+@pytest.fixture(name="random_answers", scope="session")
+def _random_answers(random_answers: Callable[[int, int], Answers]) -> Callable[..., Answers]:
+    """The same from a seed alone, too: then among all codecs."""
+
+    def start(seed: int, codecs: int | None = None) -> Answers:
+        return random_answers(seed, codecs or len(CODECS))
+
+    return start
 
 
 @pytest.fixture(scope="session")
