@@ -14,6 +14,7 @@ from rich.text import Text
 
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
 from sim.errors import InputError
 from sim.settings import load
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(calibrate, name="calibrate")
+app.add_typer(testbed, name="testbed")
 console = Console()
 
 Config = Annotated[

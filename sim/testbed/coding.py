@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import lz4.frame
 from backports import zstd
 
-from sim.units import MIB
+from sim.units import KIB, MIB
 
 Buffer = bytes | bytearray | memoryview
 Options = dict[int, int]
@@ -15,6 +15,10 @@ Options = dict[int, int]
 
 CHUNK_BYTES: Final = MIB
 """Raw bytes of one piece: large enough that a flush costs under 1 % of the size, small enough to pipeline."""
+_CHUNKS_PER_STREAM: Final = 8
+_LEAST_CHUNK: Final = 64 * KIB
+_FIRST_FLIGHT: Final = 8 * 1448
+"""Bytes that a new connection sends before it hears back: 10 packets (RFC 6928), two of them for frames."""
 _MOST_WINDOW_LOG: Final = 31
 """Of a frame that may be decoded: 2 GiB, so that a long prefix can be reached."""
 
@@ -59,10 +63,25 @@ class RealCodec(Protocol):
         ...
 
 
-def chunks(payload: Buffer) -> Iterator[memoryview]:
-    """Views of the payload, each of `CHUNK_BYTES` but the last; none of an empty one."""
+def chunks(payload: Buffer, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryview]:
+    """Views of the payload, each of ``chunk_bytes`` but the last; none of an empty one."""
     view = memoryview(payload)
-    return (view[start : start + CHUNK_BYTES] for start in range(0, len(view), CHUNK_BYTES))
+    return (view[start : start + chunk_bytes] for start in range(0, len(view), chunk_bytes))
+
+
+def chunk_for(size_bytes: int, streams: int) -> int:
+    """Size of pieces that leave something to do for every stream, and for the fastest of them more.
+
+    Eight for each stream, of 64 KiB to 1 MiB as `sim.physics.straggler_s` has it; of a payload too small for
+    that one for each, but not below what goes at once anyway. One stream needs no care.
+
+    >>> chunk_for(64 * MIB, 8), chunk_for(1 * MIB, 8), chunk_for(1000, 8)
+    (1048576, 65536, 11584)
+    """
+    if streams == 1:
+        return CHUNK_BYTES
+    wanted = min(max(size_bytes // (_CHUNKS_PER_STREAM * streams), _LEAST_CHUNK), CHUNK_BYTES)
+    return max(min(wanted, -(-size_bytes // streams)), _FIRST_FLIGHT)
 
 
 class CopyDecoder:
@@ -78,13 +97,19 @@ class CopyDecoder:
 
 @dataclass(frozen=True, slots=True)
 class CopyCodec:
-    """Raw bytes: views of the payload, nothing copied."""
+    """Raw bytes: views of the payload, nothing copied.
+
+    Attributes:
+        name: See `RealCodec`.
+        streams: Connections for which it is cut.
+    """
 
     name: str = "none"
+    streams: int = 1
 
     def encode(self, payload: Buffer, baseline: Buffer | None = None) -> Iterator[Buffer]:
         """See `RealCodec`."""
-        return chunks(payload)
+        return chunks(payload, chunk_for(len(payload), self.streams))
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
         """See `RealCodec`."""
@@ -200,15 +225,21 @@ class Lz4Decoder:
 
 @dataclass(frozen=True, slots=True)
 class Lz4Codec:
-    """LZ4 in one frame of linked blocks."""
+    """LZ4 in one frame of linked blocks.
+
+    Attributes:
+        name: See `RealCodec`.
+        streams: Connections for which it is cut.
+    """
 
     name: str = "lz4"
+    streams: int = 1
 
     def encode(self, payload: Buffer, baseline: Buffer | None = None) -> Iterator[Buffer]:
         """See `RealCodec`."""
         frame = lz4.frame.LZ4FrameCompressor(block_size=lz4.frame.BLOCKSIZE_MAX1MB, auto_flush=True)
         head: bytes = frame.begin()
-        for chunk in chunks(payload):
+        for chunk in chunks(payload, chunk_for(len(payload), self.streams)):
             yield head + frame.compress(chunk)
             head = b""
         yield head + frame.flush()

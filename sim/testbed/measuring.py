@@ -21,7 +21,7 @@ _LEAST_NOVELTY: Final = 1e-3
 
 
 class Sample(NamedTuple):
-    """What a sender sees of a payload: shares in [0, 1], and the zstd-1 ratio; as in `sim.payloads.Payloads`."""
+    """What a sender sees of a payload; shares, and the zstd-1 ratio, as in `sim.payloads.Payloads`."""
 
     entropy: float
     ratio: float

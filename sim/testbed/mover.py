@@ -17,6 +17,7 @@ from sim.units import GIB
 
 _START_S: Final = 30.0
 """Seconds in which a process must say that it is ready."""
+_ENDED: Final = "the sending process has ended"
 _ROOT: Final = Path(__file__).parent.parent.parent
 
 
@@ -28,16 +29,27 @@ class Mover:
     """Moves payloads from the sending to the receiving process.
 
     Attributes:
+        address: Where the sender connects to.
+        pids: The sending and the receiving process.
         progress: How far each transfer is that moves, some milliseconds ago.
         cores: Cores that the sending process used between its last two reports.
     """
 
-    def __init__(self, sending: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self,
+        sending: asyncio.subprocess.Process,
+        receiving: asyncio.subprocess.Process,
+        address: tuple[str, int],
+    ) -> None:
+        self.address = address
+        self.pids = sending.pid, receiving.pid
         self._sending = sending
         self._waiting: dict[int, asyncio.Future[Moved]] = {}
+        self._forgetting: dict[int, asyncio.Future[None]] = {}
         self._reported: tuple[float, float] | None = None
         self.progress: dict[int, Progress] = {}
         self.cores = 0.0
+        self._ended = False
 
     async def move(self, order: Order) -> Moved:
         """Move one payload; several may be on their way at once.
@@ -55,17 +67,23 @@ class Mover:
             self.progress.pop(order.transfer, None)
 
     async def forget(self, dataset: int) -> None:
-        """Have the receiver lose its baseline of a dataset."""
+        """Have the receiver lose its baseline of a dataset; returns when it has."""
+        future = self._forgetting[dataset] = asyncio.get_running_loop().create_future()
         await self._tell(forget=dataset)
+        await future
 
     async def listen(self) -> None:
         """Take what the sending process tells, until it ends."""
         assert self._sending.stdout is not None  # it was started so
-        while line := await self._sending.stdout.readline():
-            self._take(json.loads(line))
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(MoveError("the sending process has ended"))
+        try:
+            while line := await self._sending.stdout.readline():
+                self._take(json.loads(line))
+        finally:
+            self._ended = True
+            futures: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._forgetting.values()]
+            for future in futures:
+                if not future.done():
+                    future.set_exception(MoveError(_ENDED))
 
     def _take(self, words: dict[str, Any]) -> None:
         if "moved" in words:
@@ -76,6 +94,9 @@ class Mover:
             lost = words["lost"]
             if (future := self._waiting.get(lost["transfer"])) is not None and not future.done():
                 future.set_exception(MoveError(lost["why"]))
+        elif "forgotten" in words:
+            if (forgetting := self._forgetting.pop(words["forgotten"], None)) is not None:
+                forgetting.set_result(None)
         elif "progress" in words:
             moving = {int(number): Progress(*one) for number, one in words["progress"].items()}
             self.progress = {number: one for number, one in moving.items() if number in self._waiting}
@@ -88,11 +109,13 @@ class Mover:
 
     async def _tell(self, **words: Any) -> None:
         assert self._sending.stdin is not None  # it was started so
+        if self._ended:
+            raise MoveError(_ENDED)
         try:
             self._sending.stdin.write(json.dumps(words).encode() + b"\n")
             await self._sending.stdin.drain()
         except ConnectionError as error:
-            raise MoveError("the sending process has ended") from error
+            raise MoveError(_ENDED) from error
 
 
 @asynccontextmanager
@@ -102,6 +125,7 @@ async def mover(
     sender_in: str | None = None,
     receiver_in: str | None = None,
     workers: int | None = None,
+    control: str = "cubic",
     baseline_bytes: float = 1 * GIB,
     reach: Callable[[int], tuple[str, int]] | None = None,
 ) -> AsyncIterator[Mover]:
@@ -112,6 +136,7 @@ async def mover(
         sender_in: Network namespace of the sender; None for the machine's.
         receiver_in: That of the receiver.
         workers: Pieces that the sender encodes at once; a core each by default.
+        control: Congestion control of all connections; the machine's own choice may be another.
         baseline_bytes: Memory for baselines at the receiver.
         reach: Where the sender connects to come to a port of the receiver; None is that port.
 
@@ -126,10 +151,10 @@ async def mover(
             host, port = reach(port)
         workers = workers or os.cpu_count() or 1
         sending = await stack.enter_async_context(
-            _process(sender_in, "sender", [host, str(port), "--workers", str(workers)])
+            _process(sender_in, "sender", [host, str(port), "--workers", str(workers), "--control", control])
         )
         await _first_word(sending, "sender")
-        both = Mover(sending)
+        both = Mover(sending, receiving, (host, port))
         listening = asyncio.create_task(both.listen())
         try:
             yield both

@@ -16,7 +16,8 @@ class Order(NamedTuple):
         baseline: File of the version that both ends hold, for a delta; empty without one.
         baseline_digest: Its XXH3-128; empty without one.
         keep: Whether the receiver keeps the payload as the dataset's baseline, unless it comes as a delta.
-        break_share: Share of the payload after which all its connections are broken once; 1 for never.
+        break_share: Share of the payload after which, once it is acknowledged, or at the latest when all is
+            sent, all its connections are broken once; 1 for never.
     """
 
     transfer: int

@@ -1,4 +1,4 @@
-"""Payloads with the size, ratio and staleness that an episode says, as files; or cut from a user's own files."""
+"""Payloads of the size, ratio and staleness that an episode says, as files; or cut from a user's own."""
 
 import shutil
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ _SHIFT: Final = 64
 _WORDS: Final = 256
 _WORD: Final = 8
 _RUN: Final = 512 // _WORD
-"""Content is made of words of 8 bytes in Zipf's proportions, some runs of 512 bytes of them random instead."""
+"""Content is made of words of 8 bytes in Zipf's proportions, some runs of 512 bytes random instead."""
 _WORDY: Final = 5.55
 """zstd-3 ratio of such words without random runs, measured over 16 MiB. At a share of random runs f it is
-1 / (f + (1 - f) / 5.55) within 3 %, and zstd-3 encodes at 200 to 390 MB/s, as fast as the measured classes."""
+1 / (f + (1 - f) / 5.55) within 3 %, and zstd-3 encodes at 200 to 390 MB/s, as the measured classes."""
 
 
 class Source(Protocol):

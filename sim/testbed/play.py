@@ -1,6 +1,7 @@
 """Plays an episode in real time through a mover: the world's rules, questions and records, real transfers."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, cast
 
@@ -57,8 +58,8 @@ class _Moving(NamedTuple):
 class Traffic:
     """What is on its way, counted as `sim.network.Network` counts it, from what the mover reports.
 
-    Of a transfer of which nothing has been decoded yet, the ratio is taken to be 1 and the encoder's rate that
-    of its sample.
+    Of a transfer of which nothing has been decoded yet, the ratio is taken to be 1 and the encoder's rate
+    that of its sample.
     """
 
     def __init__(self, mover: Mover) -> None:
@@ -140,23 +141,22 @@ class Player:
         self._moved: list[Moved] = []
         self._idle = asyncio.Event()
         self._zero_s = 0.0
+        faults = episode.faults
+        losses = zip(faults.baseline_loss_s.tolist(), faults.baseline_loss_dataset.tolist(), strict=True)
+        self._losses = deque(sorted(losses))
 
     async def play(self) -> Played:
         """Play it to its end.
 
         Raises:
-            ExceptionGroup: Of `sim.testbed.mover.MoveError`, if a transfer cannot be moved.
+            MoveError: If a transfer cannot be moved; none of the others is waited for.
         """
         self._zero_s = asyncio.get_running_loop().time()
-        async with asyncio.TaskGroup() as group:
-            losing = group.create_task(self._lose_baselines())
-            for request in range(len(self._episode)):
-                await self._until(self._rows.arrival_s[request])
-                self._arrive(request)
-                self._fill_slots(group)
-            while self._traffic.moving or self._backlog.waiting:
-                await self._idle.wait()
-            losing.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._all(group)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
         end_s = max(record.end_s for record in self._records)
         cpu_s = sum(record.cpu_s for record in self._records)
         return Played(
@@ -168,6 +168,17 @@ class Player:
             end_s,
         )
 
+    async def _all(self, group: asyncio.TaskGroup) -> None:
+        """Let all arrive, and wait until all have moved."""
+        losing = group.create_task(self._keep_losing())
+        for request in range(len(self._episode)):
+            await self._until(self._rows.arrival_s[request])
+            self._arrive(request)
+            self._fill_slots(group)
+        while self._traffic.moving or self._backlog.waiting:
+            await self._idle.wait()
+        losing.cancel()
+
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time() - self._zero_s
@@ -178,6 +189,7 @@ class Player:
         while (left_s := time_s - self._now) > 0:
             if self._skip_idle and self._idle.is_set():
                 self._zero_s -= left_s
+                await self._lose_baselines()
                 return
             try:
                 await asyncio.wait_for(
@@ -286,10 +298,12 @@ class Player:
             self._idle.set()
 
     async def _lose_baselines(self) -> None:
-        """Have the receiver lose what the episode says, when it says so."""
-        faults = self._episode.faults
-        losses = zip(faults.baseline_loss_s.tolist(), faults.baseline_loss_dataset.tolist(), strict=True)
-        for at_s, dataset in sorted(losses):
-            while (left_s := at_s - self._now) > 0:
-                await asyncio.sleep(min(left_s, _LOOK_S))
+        """Have the receiver lose what the episode says that it has lost by now."""
+        while self._losses and self._losses[0][0] <= self._now:
+            _, dataset = self._losses.popleft()
             await self._mover.forget(dataset)
+
+    async def _keep_losing(self) -> None:
+        while self._losses:
+            await asyncio.sleep(_LOOK_S)
+            await self._lose_baselines()

@@ -1,4 +1,4 @@
-"""The receiving process: takes transfers on a listening socket, decodes, compares digests, keeps baselines."""
+"""The receiving process: takes transfers, decodes them, compares digests and keeps baselines."""
 
 import argparse
 import asyncio

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from sim.testbed.codecs import real_codec
 from sim.testbed.frames import Kind, Wire
 from sim.testbed.meters import StackMeter
 from sim.testbed.orders import Order
-from sim.testbed.sending import Sending, connected
+from sim.testbed.sending import Sending, choose_control, connected
 
 _REPORT_S: Final = 0.05
 """Seconds between two reports of how far all transfers are."""
@@ -26,11 +27,13 @@ class Sender:
 
     Args:
         address: Where the receiver listens.
+        control: Congestion control of all connections.
         workers: Pieces that are encoded at once.
     """
 
-    def __init__(self, address: tuple[str, int], workers: int) -> None:
+    def __init__(self, address: tuple[str, int], control: str, workers: int) -> None:
         self._address = address
+        self._control = control
         self._pool = ThreadPoolExecutor(workers, "encode")
         self._meter = StackMeter()
         self._sendings: dict[int, Sending] = {}
@@ -46,7 +49,9 @@ class Sender:
     async def _move(self, order: Order) -> None:
         try:
             codec = real_codec(parse_codec(order.codec))
-            sending = Sending(order, self._address, codec, self._pool, self._meter)
+            sending = Sending(
+                order, self._address, self._control, codec=codec, pool=self._pool, meter=self._meter
+            )
             self._sendings[order.transfer] = sending
             tell(moved=(await sending.move())._asdict())
         except Exception as error:
@@ -57,12 +62,13 @@ class Sender:
     async def _forget(self, dataset: int) -> None:
         """Have the receiver drop a baseline."""
         with contextlib.suppress(OSError):
-            wire = Wire(await connected(self._address))
+            wire = Wire(await connected(self._address, self._control))
             try:
                 await wire.send(Kind.FORGET, 0, dataset)
                 await wire.receive()
             finally:
                 wire.close()
+        tell(forgotten=dataset)
 
     async def report(self) -> None:
         """Tell how far all are, again and again."""
@@ -81,9 +87,9 @@ def tell(**words: Any) -> None:
     print(json.dumps(words), flush=True)
 
 
-async def _run(address: tuple[str, int], workers: int) -> None:
+async def _run(address: tuple[str, int], control: str, workers: int) -> None:
     """Take orders until whoever started this process closes its standard input, or dies."""
-    sender = Sender(address, workers)
+    sender = Sender(address, control, workers)
     reporting = asyncio.create_task(sender.report())
     orders = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
@@ -100,8 +106,14 @@ def main() -> None:
     parser.add_argument("address", help="where the receiver listens")
     parser.add_argument("port", type=int)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="pieces encoded at once")
+    parser.add_argument("--control", default="cubic", help="congestion control of all connections")
     given = parser.parse_args()
-    asyncio.run(_run((given.address, given.port), given.workers))
+    try:
+        with socket.socket() as trial:
+            choose_control(trial, given.control)
+    except OSError as error:
+        sys.exit(f"dwcp-gym: sender: congestion control {given.control}: {error.strerror}")
+    asyncio.run(_run((given.address, given.port), given.control, given.workers))
     os._exit(0)  # pieces that are still being encoded are of no more use
 
 
