@@ -36,6 +36,9 @@ def write_calibration_figure(laws: "list[LawFit]", path: Path) -> None:
             )
         _diagonal(axes, [law.predicted / unit for law in own] + [law.measured / unit for law in own])
         axes.set(xscale="log", yscale="log", xlabel=f"fitted: {title}", ylabel="measured")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("{x:g}" if ending == "ratio" else "")
         if own:
             axes.legend(fontsize=7, title="held-out error", title_fontsize=7)
     write_whole(path, lambda stream: figure.savefig(stream, format="png", dpi=110))

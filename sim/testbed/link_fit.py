@@ -5,12 +5,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares, minimize
-from scipy.stats import qmc
 
 from sim.scenarios import Scenario
 from sim.testbed.link_log import LoggedTransfers
-from sim.testbed.link_replay import PARAMETERS, Replay, from_search, to_search
+from sim.testbed.link_replay import PARAMETERS, Replay, from_search
+from sim.testbed.link_search import HIGH, LOW, best_place, first_guess, ranked_scores, to_values
 
 Floats = NDArray[np.float64]
 
@@ -20,11 +19,8 @@ IDENTIFIED: Final = 0.35
 """Largest standard error of ln of a parameter that a log tells: a factor of 2 in 95 of 100 cases."""
 _LEAST_NOISE: Final = 0.02
 """Log error that no simulator undercuts: nobody's clock and rounding."""
-_SPREAD_SHARE: Final = 0.25
-"""Of the evaluations, how many look all over before the best places are followed downhill."""
-_DESCENT_SHARE: Final = 0.5
-"""Of the evaluations, how many follow them by least squares."""
-_STARTS: Final = 4
+_STEADY: Final = 0.05
+"""Variation below which capacity counts as steady: then every transfer is a look at it of its own."""
 _STEP: Final = 0.35
 """Of the differences behind sensitivities, in logarithms: a factor of the square root of 2."""
 _MOVES: Final = (0.1, 0.7, 1.4, 2.8)
@@ -33,8 +29,6 @@ _WORTH: Final = 5e-4
 """Least change of the score that counts."""
 _LOUD: Final = 0.3
 """Least part in a flat direction for a parameter to be named."""
-_REACH: Final = np.array([3.0, 3.0, 3.0, 8.0, 2.8, 1.5])
-"""How far around the first guess the spread goes, in logarithms, by parameter."""
 
 
 class Estimate(NamedTuple):
@@ -125,18 +119,25 @@ def fit_link(
         spent += 1
         return ranked_scores(np.log(replay.seconds(from_search(place))), observed)
 
-    def simulate(place: Floats) -> Floats:
+    def simulate(place: Floats, *, typical: bool) -> Floats:
         nonlocal spent
         spent += 1
         tick()
-        return np.log(replay.seconds(from_search(place)))
+        values = from_search(place)
+        return np.log(replay.typical_seconds(values) if typical else replay.seconds(values))
 
-    best = _searched(simulate, observed, first_guess(early, base, number), evaluations, rng)
+    best = best_place(
+        lambda place: simulate(place, typical=True) - observed,
+        lambda place: float(ranked_scores(simulate(place, typical=False), observed).mean()),
+        first_guess(early, base, number),
+        evaluations,
+        rng,
+    )
     there = scores(best)
-    memory = _memory(early, base, number)
+    memory = _memory(early, base, number) if from_search(best)[1] > _STEADY else 1.0
     information = _information(replay, best, observed, memory)
     spent += 2 * len(PARAMETERS) + 1
-    ranges = to_search(_end("high")) - to_search(_end("low"))
+    ranges = HIGH - LOW
     errors = np.sqrt(np.diag(np.linalg.inv(information + np.diag(12 / ranges**2))))
     estimates = [
         _estimate(
@@ -159,105 +160,6 @@ def fit_link(
     )
 
 
-def ranked_scores(simulated: Floats, observed: Floats) -> Floats:
-    """Continuous ranked probability score of each observation: 0 if every draw is right.
-
-    With one draw it is the absolute error. It is smallest for the true spread, neither for less nor for more.
-
-    Args:
-        simulated: Shape (draws, observations).
-        observed: Shape (observations,).
-
-    Source:
-        Gneiting, Raftery: Strictly proper scoring rules, prediction, and estimation. JASA 102, 2007; the form
-        that is fair to few draws: Ferro, Richardson, Weigel 2008.
-
-    >>> ranked_scores(np.array([[1.0], [3.0]]), np.array([2.0])).tolist()
-    [0.0]
-    """
-    draws = len(simulated)
-    error: Floats = np.abs(simulated - observed).mean(axis=0)
-    if draws == 1:
-        return error
-    order = np.sort(simulated, axis=0)
-    weights = 2.0 * np.arange(draws) - draws + 1
-    apart = 2 * (weights @ order) / (draws * (draws - 1))
-    scores: Floats = error - apart / 2
-    return scores
-
-
-def to_values(base: Scenario, number: int) -> Floats:
-    """The parameters of a path as its scenario has them; the factor on the coders is 1."""
-    link = base.paths[number].model
-    return np.array([link.capacity, link.sigma, link.rtt_s, link.loss, link.cross_streams, 1.0])
-
-
-def first_guess(log: LoggedTransfers, base: Scenario, number: int) -> Floats:
-    """Where the search begins: the fastest transfer's rate as the capacity, the rest as in the scenario."""
-    rate = log.size_bytes / log.ratio / log.seconds
-    guess = to_values(base, number)
-    guess[0] = 1.2 * float(np.quantile(rate, 0.98))
-    return to_search(guess)
-
-
-def _end(which: str) -> Floats:
-    return np.array([getattr(one, which) for one in PARAMETERS])
-
-
-def _searched(
-    replay: Callable[[Floats], Floats],
-    observed: Floats,
-    guess: Floats,
-    evaluations: int,
-    rng: np.random.Generator,
-) -> Floats:
-    """The best place that so many evaluations find.
-
-    First all over, then by least squares of the mean error from the best places, for its Jacobian leads far
-    in few steps; then by Nelder and Mead's method, which sees the spread as well.
-    """
-    low, high = to_search(_end("low")), to_search(_end("high"))
-    tried: list[tuple[float, Floats]] = []
-
-    def errors(place: Floats) -> Floats:
-        logs = replay(place)
-        tried.append((float(ranked_scores(logs, observed).mean()), place.copy()))
-        found: Floats = logs.mean(axis=0) - observed
-        return found
-
-    spread = max(8, round(_SPREAD_SHARE * evaluations))
-    sobol = qmc.Sobol(len(guess), rng=rng).random_base2(int(np.ceil(np.log2(spread))))[: spread - 1]
-    near_low, near_high = np.maximum(guess - _REACH, low), np.minimum(guess + _REACH, high)
-    for place in [guess, *(near_low + sobol * (near_high - near_low))]:
-        errors(np.clip(place, low + 1e-6, high - 1e-6))
-    # One step of least squares takes an evaluation and a Jacobian of one a parameter.
-    steps = max(1, round(_DESCENT_SHARE * evaluations / _STARTS / (len(guess) + 1)))
-    starts = [place for _, place in sorted(tried, key=lambda one: one[0])[:_STARTS]]
-    for start in starts:
-        least_squares(
-            errors, start, bounds=(low, high), loss="soft_l1", f_scale=0.1, diff_step=0.02, max_nfev=steps
-        )
-    left, size = evaluations - len(tried), 0.3
-    while left > 2 * len(guess):
-        best = min(tried, key=lambda one: one[0])[1]
-        simplex = np.clip(np.array([best, *(best + size * np.eye(len(guess)))]), low, high)
-        minimize(
-            lambda place: (errors(place), tried[-1][0])[1],
-            best,
-            method="Nelder-Mead",
-            bounds=list(zip(low, high, strict=True)),
-            options={
-                "maxfev": left,
-                "initial_simplex": simplex,
-                "xatol": 0.01,
-                "fatol": 1e-5,
-                "adaptive": True,
-            },
-        )
-        left, size = evaluations - len(tried), -0.7 * size
-    return min(tried, key=lambda one: one[0])[1]
-
-
 def _memory(log: LoggedTransfers, base: Scenario, number: int) -> float:
     """Independent looks at a varying capacity that the log has had, over its transfers; at most 1."""
     busy_s = min(float(log.start_s[-1] + log.seconds[-1]), float(log.seconds.sum()))
@@ -267,7 +169,7 @@ def _memory(log: LoggedTransfers, base: Scenario, number: int) -> float:
 
 def _estimate(place: int, best: Floats, log_error: float, against: Callable[[Floats], bool]) -> Estimate:
     """A parameter with how far it can be moved, the others held, until the log speaks against it."""
-    low, high = to_search(_end("low"))[place], to_search(_end("high"))[place]
+    low, high = LOW[place], HIGH[place]
     ends = []
     for sign, end in ((-1.0, low), (1.0, high)):
         reach = abs(end - best[place])
@@ -301,7 +203,6 @@ def _information(replay: Replay, place: Floats, observed: Floats, memory: float)
     Both the mean and the spread over draws speak; each by central differences. Where capacity varies,
     transfers near in time see the same capacity, so that only a share ``memory`` of them counts.
     """
-    low, high = to_search(_end("low")), to_search(_end("high"))
     logs = np.log(replay.seconds(from_search(place)))
     residual = logs.mean(axis=0) - observed
     varying = logs.var(axis=0, ddof=1) if len(logs) > 1 else np.zeros_like(observed)
@@ -312,7 +213,7 @@ def _information(replay: Replay, place: Floats, observed: Floats, memory: float)
         ends = []
         for step in (-_STEP, _STEP):
             moved = place.copy()
-            moved[number] = np.clip(moved[number] + step, low[number], high[number])
+            moved[number] = np.clip(moved[number] + step, LOW[number], HIGH[number])
             found = np.log(replay.seconds(from_search(moved)))
             variance = found.var(axis=0, ddof=1) if len(found) > 1 else np.zeros_like(observed)
             ends.append((moved[number], found.mean(axis=0), np.log(variance + noise)))
@@ -331,7 +232,6 @@ def _flat_directions(
 ) -> list[FlatDirection]:
     """Directions along which a factor of e or so is not noticed, each tried."""
     precisions, directions = np.linalg.eigh(information)
-    low, high = to_search(_end("low")), to_search(_end("high"))
     flat = []
     for precision, direction in zip(precisions, directions.T, strict=True):
         if precision > IDENTIFIED**-2:
@@ -341,7 +241,7 @@ def _flat_directions(
             for one, part in zip(PARAMETERS, direction, strict=True)
             if abs(part) > _LOUD
         }
-        tried = [float(scores(np.clip(best + sign * direction, low, high)).mean()) for sign in (1, -1)]
+        tried = [float(scores(np.clip(best + sign * direction, LOW, HIGH)).mean()) for sign in (1, -1)]
         flat.append(FlatDirection(loud, min(tried)))
     return flat
 

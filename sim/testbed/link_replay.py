@@ -1,5 +1,6 @@
 """A log played again: its transfers at their times, encoded as they were, over links of given parameters."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ from sim.faults import FaultModel
 from sim.links import LinkModel
 from sim.scenarios import PathSpec, Scenario
 from sim.testbed.link_log import LoggedTransfers
+from sim.traces import Trace
 from sim.units import MS
 from sim.workloads import Requests
 
@@ -132,19 +134,34 @@ class Replay:
             values: Of `PARAMETERS`.
         """
         scenario = fitted_scenario(self._base, 0, values)
-        episodes = [self._episode(scenario, seed) for seed in self._seeds]
+        return self._played([self._episode(scenario, seed) for seed in self._seeds], float(values[-1]))
+
+    def typical_seconds(self, values: Floats) -> Floats:
+        """How long each takes over the mean link, which never changes: smooth in the parameters, no chance.
+
+        Streams of others need not be whole there.
+        """
+        capacity, _, rtt_s, loss, cross_streams, _ = ([value] for value in values.tolist())
+        mean = Trace(*(np.array(column) for column in ([0.0], capacity, rtt_s, loss, cross_streams)))
+        episode = self._episode(fitted_scenario(self._base, 0, values), 0, [mean])
+        found: Floats = self._played([episode], float(values[-1]))[0]
+        return found
+
+    def _played(self, episodes: list[Episode], encode_factor: float) -> Floats:
         if self._world is None:
             self._world = BatchWorld(
-                episodes, len(episodes), self._codecs, OpenTo(OPEN, False, False, np.inf)
+                [episodes[0]] * len(self._seeds),
+                len(self._seeds),
+                self._codecs,
+                OpenTo(OPEN, False, False, np.inf),
             )
-        else:
-            for place, episode in enumerate(episodes):
-                self._world.shelve(place, episode)
-        return np.array([self._run(lane, float(values[-1])) for lane in self._seeds])
+        for place, episode in enumerate(episodes):
+            self._world.shelve(place, episode)
+        return np.array([self._run(lane, encode_factor) for lane in range(len(episodes))])
 
-    def _episode(self, scenario: Scenario, seed: int) -> Episode:
+    def _episode(self, scenario: Scenario, seed: int, traces: Sequence[Trace] = ()) -> Episode:
         paths = np.zeros(len(self._log.start_s), np.int64)
-        return complete_episode(scenario, seed, self._requests, paths, start_hour=12.0)
+        return complete_episode(scenario, seed, self._requests, paths, start_hour=12.0, traces=traces)
 
     def _run(self, lane: int, encode_factor: float) -> Floats:
         world, log = self._world, self._log

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-for module in ("backports.zstd", "lz4", "xxhash"):
-    pytest.importorskip(module, reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
+pytest.importorskip("backports.zstd", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
+pytest.importorskip("lz4.frame", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
+pytest.importorskip("xxhash", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
 
 from sim.calibration.choice import VARIABLE, choose
 from sim.calibration.laws import load_fitted
@@ -94,7 +95,7 @@ def test_made_up_staleness_changes_the_share_it_says(share):
 
 
 def made_up_tables(factor: float, files: int, rng: np.random.Generator) -> Tables:
-    """Slices whose ratios are those of the shipped laws and whose rates are a factor of theirs, with 1 % noise."""
+    """Slices with the ratios of the shipped laws and rates that are a factor of theirs, with 1 % noise."""
     rows = []
     for number in range(files):
         ratio3 = float(rng.uniform(1.5, 6.0))
