@@ -11,7 +11,7 @@ from experiments.testbed_accuracy import accuracy, report, scatter, write_accura
 from experiments.testbed_grid import Setting, sample
 from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
 from experiments.testbed_solo import solo
-from experiments.testbed_validate import CALM, REPEATS, Journal, Row, validate
+from experiments.testbed_validate import CALM, REPEATS, Journal, Row, _least_setup, validate
 from sim.errors import InputError
 from sim.physics import CUBIC, transfer_time
 from sim.testbed.paths import PathSettings
@@ -128,6 +128,17 @@ def test_a_setting_that_was_cut_short_is_forgotten_and_a_whole_one_kept(tmp_path
     assert set(pd.read_csv(path)["number"]) == {3}
     with pytest.raises(InputError, match="another seed than 7"):
         Journal(path, 7)
+
+
+def test_a_folder_keeps_the_shortest_set_up_that_its_machine_has_shown(tmp_path):
+    path = tmp_path / "setup.json"
+    quick, slow = Setup(0.001, 0.0002), Setup(0.030, 0.0010)
+    assert _least_setup(path, slow) == slow
+    assert _least_setup(path, quick) == quick
+    assert _least_setup(path, slow) == quick
+    path.write_text("{}")
+    with pytest.raises(InputError, match="delete it"):
+        _least_setup(path, quick)
 
 
 def test_the_sample_spans_what_it_says_and_every_setting_has_five_codecs():
