@@ -12,7 +12,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from experiments.look import page, save
-from experiments.testbed_validate import CALM
+from experiments.testbed_journal import CALM
 from sim.files import write_json, write_text
 
 BARS: Final = {"median": 0.05, "p90": 0.20, "spearman": 0.90, "regret": 0.03}

@@ -1,13 +1,12 @@
 """Single transfers, simulated and for real side by side: runs a sample of the grid, keeps every raw row."""
 
 import asyncio
-import csv
 import json
 import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,12 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from experiments.testbed_grid import Setting, sample
+from experiments.testbed_journal import CALM, Journal, Row
 from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
 from experiments.testbed_solo import setup, solo
 from sim.codecs import parse_codec
 from sim.episode import Episode
 from sim.errors import InputError
-from sim.files import write_json, write_text, writing
+from sim.files import write_json
 from sim.testbed.meters import starved_s
 from sim.testbed.mover import Mover, mover
 from sim.testbed.orders import Moved, Order
@@ -35,72 +35,10 @@ SETUP: Final = "setup.json"
 REPEATS: Final = 3
 """Transfers of each codec: chance decides where packets are lost, and the machine has other things to do. One
 where three would take too long."""
-CALM: Final = 0.1
-"""Share of a transfer's simulated time for which threads of the testbed may have waited for a core, all
-together: more, and it tells of the machine's other work. Not of its real time: one that lost a packet and
-stood still for a second would pass where its quicker twin does not, and chance would be overrated."""
 _TRIES: Final = 2
 """Times as many transfers as wanted that are made, at most, until enough were calm."""
 _OVERHEAD_S: Final = 4.0
 """Of a setting, for payloads, processes and what codecs do alone; measured, and enough to plan with."""
-
-
-class Row(NamedTuple):
-    """One transfer for real, and what the simulator says of it.
-
-    Attributes:
-        seed: Of the sample.
-        number: Setting.
-        codec: Codec.
-        repeat: Which of its transfers, from 0.
-        rate_mbit: Of the setting, like the next seven.
-        rtt_ms: Round trip.
-        loss: Share of packets.
-        size_bytes: Raw bytes.
-        streams: Connections of this codec.
-        ratio: For which the content was made.
-        changed: Share of blocks.
-        novelty: Part of a changed block.
-        real_s: Seconds it took.
-        told_s: By the simulator, told ratio and rates of the codec alone on this machine.
-        pipeline_s: Of `told_s`, what is added for set-up and the ends of the pipeline.
-        laws_s: By the simulator, by its fitted laws.
-        wire_bytes: Handed to the kernel.
-        encode_cpu_s: CPU time.
-        decode_cpu_s: CPU time.
-        stack_cpu_s: CPU time.
-        reconnects: Connections opened again.
-        waited_s: Seconds for which threads of the testbed could run and had no core, all together.
-        solo_ratio: Raw over encoded bytes.
-        solo_encode: Raw bytes a core-second, alone.
-        solo_decode: The same.
-    """
-
-    seed: int
-    number: int
-    codec: str
-    repeat: int
-    rate_mbit: int
-    rtt_ms: int
-    loss: float
-    size_bytes: int
-    streams: int
-    ratio: float
-    changed: float
-    novelty: float
-    real_s: float
-    told_s: float
-    pipeline_s: float
-    laws_s: float
-    wire_bytes: int
-    encode_cpu_s: float
-    decode_cpu_s: float
-    stack_cpu_s: float
-    reconnects: int
-    waited_s: float
-    solo_ratio: float
-    solo_encode: float
-    solo_decode: float
 
 
 class Simulated(NamedTuple):
@@ -109,44 +47,6 @@ class Simulated(NamedTuple):
     told_s: float
     pipeline_s: float
     laws_s: float
-
-
-class Journal:
-    """The raw rows on disk, as they come; settings that were cut short are forgotten.
-
-    Args:
-        path: CSV file.
-        seed: Of the sample; a file of another is refused.
-
-    Raises:
-        InputError: If the file is of another seed, or none of ours.
-    """
-
-    def __init__(self, path: Path, seed: int) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.done: set[int] = set()
-        kept = [",".join(Row._fields)]
-        if path.exists():
-            try:
-                rows = pd.read_csv(path, on_bad_lines="skip")
-                complete = rows.groupby("number").filter(lambda of_one: _whole(of_one))
-                if set(rows["seed"]) - {seed}:
-                    raise InputError(
-                        path, "", f"was sampled with another seed than {seed}; name another folder"
-                    )
-            except (KeyError, ValueError) as error:
-                if isinstance(error, InputError):
-                    raise
-                raise InputError(path, "", "is not of this command; name another folder") from error
-            self.done = set(complete["number"].astype(int))
-            kept = [complete.to_csv(index=False).rstrip("\n")] if self.done else kept
-        write_text(path, "\n".join(kept) + "\n")
-
-    def add(self, rows: Sequence[Row]) -> None:
-        """Append the rows of a setting."""
-        with writing(self.path), self.path.open("a", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 class Validation(NamedTuple):
@@ -352,8 +252,3 @@ def _row(
         solo_encode=round(alone.encode),
         solo_decode=round(alone.decode),
     )
-
-
-def _whole(rows: pd.DataFrame) -> bool:
-    """Whether all codecs of a setting are there."""
-    return rows["codec"].nunique() == len(next(iter(sample(0))).codecs) and not rows.isna().any(axis=None)

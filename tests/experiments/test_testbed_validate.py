@@ -9,9 +9,10 @@ from rich.console import Console
 
 from experiments.testbed_accuracy import accuracy, report, scatter, write_accuracy
 from experiments.testbed_grid import Setting, sample
+from experiments.testbed_journal import Journal, Row
 from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
 from experiments.testbed_solo import solo
-from experiments.testbed_validate import CALM, REPEATS, Journal, Row, _least_setup, validate
+from experiments.testbed_validate import REPEATS, _least_setup, validate
 from sim.errors import InputError
 from sim.physics import CUBIC, transfer_time
 from sim.testbed.paths import PathSettings
@@ -156,7 +157,7 @@ def test_a_setting_is_moved_for_real_and_the_simulator_is_near(tmp_path, monkeyp
     monkeypatch.setattr("experiments.testbed_validate.sample", lambda seed: iter([only]))
     found = validate(tmp_path, 1.0, 20.0, 0, Console(file=io.StringIO()))
     assert (found.rows.groupby("codec").size() >= REPEATS).all()
-    calm = found.rows[found.rows["waited_s"] <= CALM * found.rows["told_s"]]
-    if len(calm) and not found.why_not:
-        assert (calm["told_s"] / calm["real_s"] - 1).abs().median() < 0.1
+    if not found.why_not:  # the quickest of each: other work on the machine only adds
+        quickest = found.rows.groupby("codec")[["told_s", "real_s"]].min()
+        assert (quickest["told_s"] / quickest["real_s"] - 1).abs().median() < 0.2
     assert validate(tmp_path, 1.0, 20.0, 0, Console(file=io.StringIO())).rows.shape == found.rows.shape
