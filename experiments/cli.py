@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.testbed import app as testbed
+from sim.calibration.choice import choose
 from sim.errors import InputError
 from sim.settings import load
 
@@ -29,6 +32,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(calibrate, name="calibrate")
+app.add_typer(testbed, name="testbed")
 console = Console()
 
 Config = Annotated[
@@ -47,7 +52,7 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    settings = load(config, ExperimentConfig, overrides or [])
+    settings = _settings(config, overrides or [])
 
     from experiments.headline import headline_renderables, headline_table
     from experiments.pipeline import check, run_experiment
@@ -67,7 +72,7 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
 @app.command()
 def train(config: Config, overrides: Overrides = None, results: Root = Path("results")) -> None:
     """Train the selectors and learners of an experiment, and stop there; `run` goes on from it."""
-    settings = load(config, ExperimentConfig, overrides or [])
+    settings = _settings(config, overrides or [])
 
     from experiments.pipeline import check, train_stages
     from experiments.run_folder import RunFolder
@@ -82,10 +87,11 @@ def train(config: Config, overrides: Overrides = None, results: Root = Path("res
 @app.command()
 def evaluate(folder: Folder) -> None:
     """Evaluate the policies of a trained run on all its episodes."""
-    from experiments.pipeline import evaluate_stages
     from experiments.work import Crew
 
     with _opened(folder) as (run_folder, settings), Crew(settings.workers, console) as crew:
+        from experiments.pipeline import evaluate_stages
+
         if not run_folder.stage_done("training"):
             raise InputError(folder, "", "is not trained yet; `dwcp-gym train` or `run` its config first")
         evaluate_stages(run_folder, settings, crew)
@@ -117,9 +123,9 @@ def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one o
 @app.command()
 def report(folder: Folder) -> None:
     """Write summary, report, figures and TensorBoard events of an evaluated run anew from its tables."""
-    from experiments.publish import TENSORBOARD, publish
-
     with _opened(folder) as (run_folder, settings):
+        from experiments.publish import TENSORBOARD, publish
+
         publish(run_folder, settings)
         _say("report", run_folder.file("report.md"))
         if settings.tensorboard:
@@ -129,9 +135,9 @@ def report(folder: Folder) -> None:
 @app.command()
 def export(folder: Folder) -> None:
     """Export the trained policies of a run as bundles: ONNX, manifest and parity rows."""
-    from experiments.bundles import export_bundles
-
     with _opened(folder) as (run_folder, settings):
+        from experiments.bundles import export_bundles
+
         for one in export_bundles(run_folder, settings):
             speed = f"{one.p50_s * 1e6:.0f} us (p99 {one.p99_s * 1e6:.0f} us)"
             _say("bundle", f"{one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision {speed}")
@@ -269,6 +275,13 @@ def bench(
             Console(stderr=True).print(str(path), highlight=False, soft_wrap=True)
 
 
+def _settings(config: Path, overrides: list[str]) -> ExperimentConfig:
+    """An experiment, its calibration chosen before anything computes with one."""
+    settings = load(config, ExperimentConfig, overrides)
+    choose(settings.environment.calibration, config)
+    return settings
+
+
 def main() -> None:
     """Run the command line: 0 when all went well, 2 for input that cannot be used, 130 after Ctrl-C."""
     try:
@@ -315,8 +328,8 @@ def _say(what: str, where: object) -> None:
 
 @contextmanager
 def _opened(path: Path) -> "Iterator[tuple[RunFolder, ExperimentConfig]]":
-    """A run folder and its config, locked while it is worked on."""
+    """A run folder and its config, locked while it is worked on; import what computes behind it."""
     from experiments.run_folder import RunFolder
 
     with RunFolder.existing(path) as run_folder:
-        yield run_folder, load(run_folder.file("config.yaml"), ExperimentConfig)
+        yield run_folder, _settings(run_folder.file("config.yaml"), [])

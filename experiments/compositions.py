@@ -28,7 +28,7 @@ def composed(config: CompositionConfig, env: WorldEnv) -> Composed:
     """
 
     def made(place: str, name: str) -> MakePart:
-        return lambda part: _policy(f"compositions.{config.name}.{place}", name, part)
+        return lambda part: policy_of(f"compositions.{config.name}.{place}", name, part)
 
     return Composed(
         config.name,
@@ -39,7 +39,17 @@ def composed(config: CompositionConfig, env: WorldEnv) -> Composed:
     )
 
 
-def _policy(place: str, name: str, env: WorldEnv) -> Policy:
+def policy_of(place: str, name: str, env: WorldEnv) -> Policy:
+    """The policy of that name, or of the bundle in that folder (with a /).
+
+    Args:
+        place: Where the name stands, for messages.
+        name: Of a policy that comes ready made, or a folder.
+        env: Whose question it answers.
+
+    Raises:
+        InputError: If it is unknown or must be trained, or the bundle is torn or answers other questions.
+    """
     if "/" in name:
         bundle, report = _bundle(name, env.features.names)
         if report.actions != tuple(action_names(env)):

@@ -45,6 +45,10 @@ class EnvironmentConfig(Settings):
     """Decisions in an episode; null keeps each scenario's own number."""
     traces: str | None = None
     """Folder of link traces to use instead of generated links; null uses generated ones."""
+    calibration: str | None = None
+    """Fitted figures to compute with: a file that `dwcp-gym calibrate codecs` wrote; null takes the shipped
+    ones.
+    """
     cpu_price: float | None = Field(default=None, ge=0)
     """Seconds of cost for one CPU second; null keeps the environment's own price."""
     late_price: float | None = Field(default=None, ge=0)

@@ -24,6 +24,7 @@ from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec
 from sim.errors import InputError
+from sim.files import write_text
 from sim.refusals import suggestion
 from sim.scenario_file import SUFFIXES, load_scenario, save_scenario
 
@@ -67,6 +68,7 @@ def check(config: ExperimentConfig, source: str) -> None:
 def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
     """Reference runs, selectors, learners."""
     _keep_scenarios(run, config)
+    _keep_calibration(run, config)
     reference_runs(run, config, crew)
     training(run, config, crew)
 
@@ -164,6 +166,18 @@ def _keep_scenarios(run: RunFolder, config: ExperimentConfig) -> None:
                 "the run began with another scenario of this name; restore it, or remove the run's folder"
             )
             raise InputError(kept, "", problem)
+
+
+def _keep_calibration(run: RunFolder, config: ExperimentConfig) -> None:
+    """Keep a calibration of one's own with the run; it may not change while the run is interrupted."""
+    if config.environment.calibration is None:
+        return
+    figures, kept = Path(config.environment.calibration).read_text("utf-8"), run.file("calibration.json")
+    if not kept.exists():
+        write_text(kept, figures)
+    elif kept.read_text("utf-8") != figures:
+        problem = "the run began with other figures; restore them, or remove the run's folder"
+        raise InputError(config.environment.calibration, "", problem)
 
 
 def _is_codec(name: str) -> bool:

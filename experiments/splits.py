@@ -12,6 +12,7 @@ from gymnasium.envs.registration import load_env_creator
 from envs.base import WorldEnv
 from envs.registration import IDS
 from experiments.config import ExperimentConfig
+from sim.calibration.choice import choose
 from sim.codecs import Codec, parse_codec
 from sim.episode import Episode, draw_episode
 from sim.errors import InputError
@@ -48,6 +49,7 @@ class Episodes:
     def __init__(self, config: ExperimentConfig) -> None:
         self._environment = config.environment
         self._seed = config.seed
+        choose(config.environment.calibration, "environment")
         self._traces = _traces(config.environment.traces)
         held_out = [_with_overrides(resolve(name), config) for name in config.environment.held_out]
         trained = [_with_overrides(resolve(name), config) for name in config.environment.scenarios]

@@ -4,7 +4,8 @@ The formulas take floats or arrays alike: they are written with operators only, 
 Rates are raw bytes per second of one core; ``ratio3`` is raw over compressed size with zstd-3.
 
 Source:
-    Own measurements, ``sim/calibration/PROVENANCE.md``: one core of a Sapphire Rapids Xeon, libzstd 1.5.7.
+    Own measurements, ``sim/calibration/PROVENANCE.md``: one core of a Sapphire Rapids Xeon, libzstd 1.5.7; or
+    those of the user, see `sim.calibration.choice`.
 """
 
 import difflib
@@ -16,13 +17,15 @@ from typing import Final, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibration.choice import chosen_file
 from sim.calibration.laws import RateLaw, RatioLaw, ShareLaw, load_fitted
 from sim.units import GBIT, KIB, MIB
 
 Number = TypeVar("Number", float, NDArray[np.float64])
 Family = Literal["none", "zstd", "hde", "hde_xor", "amst"]
 
-FITTED: Final = load_fitted()
+FITTED: Final = load_fitted(chosen_file())
+"""All fitted figures; see `sim.calibration.choice`."""
 ZSTD_LEVELS: Final = (1, 3, 6, 9, 12, 19)
 """Levels that were measured."""
 MAX_STREAMS: Final = 256
@@ -127,7 +130,7 @@ def zstd_ratio(ratio3: Number, level: int) -> Number:
         raise ValueError(
             f"zstd level must be one of {ZSTD_LEVELS}, got {level}: the others were not measured"
         )
-    return _ratio(FITTED.ratios[f"zstd{level}"], ratio3)
+    return coder_ratio(FITTED.ratios[f"zstd{level}"], ratio3)
 
 
 def lz4_ratio(ratio3: Number) -> Number:
@@ -136,7 +139,7 @@ def lz4_ratio(ratio3: Number) -> Number:
     >>> round(lz4_ratio(4.0), 2)
     2.54
     """
-    return _ratio(FITTED.ratios["lz4"], ratio3)
+    return coder_ratio(FITTED.ratios["lz4"], ratio3)
 
 
 def encode_rate(ratio3: Number, method: str, size_bytes: Number) -> Number:
@@ -233,7 +236,8 @@ def dictionary_ratio(ratio3: Number, size_bytes: Number) -> Number:
     return 1 + (ratio3 - 1) * (size_bytes + _HALF_SIZE) / (size_bytes + _HALF_SIZE_DICTIONARY)
 
 
-def _ratio(law: RatioLaw, ratio3: Number) -> Number:
+def coder_ratio(law: RatioLaw, ratio3: Number) -> Number:
+    """Ratio by a fitted law."""
     ratio: Number = ratio3**law.exponent * math.e ** (law.gain * (1 - 1 / ratio3))
     return ratio
 

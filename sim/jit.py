@@ -20,9 +20,15 @@ from typing import Any, Final, TypeVar, cast
 
 import numba
 
+from sim.calibration.choice import chosen_file
+
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _LOG: Final = logging.getLogger(__name__)
+
+
+_WITHOUT_KERNELS = "testbed"
+"""A folder that calls kernels and holds none: its edits leave compiled code as it is."""
 
 
 def content_hash(*folders: Path) -> str:
@@ -30,6 +36,8 @@ def content_hash(*folders: Path) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json")):
+            if path.relative_to(folder).parts[0] == _WITHOUT_KERNELS:
+                continue
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -58,7 +66,8 @@ def _bases() -> list[Path]:
 def _cache_folder(package: str) -> Path | None:
     """Where the kernels of a package beside this one are kept."""
     here = Path(__file__).parent
-    return first_writable(_bases(), content_hash(here, here.parent / package))
+    figures = hashlib.sha256(chosen_file().read_bytes()).hexdigest()[:4]
+    return first_writable(_bases(), content_hash(here, here.parent / package) + figures)
 
 
 def njit(kernel: Kernel) -> Kernel:

@@ -135,10 +135,10 @@ def stream_time(
 ) -> float:
     """Seconds from connect to last acknowledgement of one stream: slow start, then CUBIC or Reno.
 
-    Stepped by round trips, by longer steps where little changes. A packet is lost every ``1 / loss`` packets,
-    and whenever the window fills the stream's part of path and queue; the window rests for a round trip after
-    each. After 32 random losses or 400 steps the rest goes at `stream_ceiling`, or at the share if that is
-    less.
+    Stepped by round trips, by longer steps where little changes; the last flight of slow start leaves at once
+    and at full speed, as in `startup_s`. A packet is lost every ``1 / loss`` packets, and whenever the window
+    fills the stream's part of path and queue; the window rests for a round trip after each. After 32 random
+    losses or 400 steps the rest goes at `stream_ceiling`, or at the share if that is less.
 
     Args:
         wire_bytes: Payload of this stream.
@@ -172,7 +172,7 @@ def stream_time(
         sent, spent_s = rate * step_s, step_s
         if sent > min(left, to_loss):
             sent = min(left, to_loss)
-            spent_s = sent / rate
+            spent_s = sent / (full if slow_start and sent == left else rate)
         time_s, left, to_loss = time_s + spent_s, left - sent, to_loss - sent
         if left <= 0.0:
             return time_s + rtt_s

@@ -7,10 +7,12 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from sim.decisions import CodecQuestion
+from sim.episode import Probes
 from sim.errors import InputError
 from sim.files import write_parquet, write_text
 from sim.payloads import CLASS_NAMES
 from sim.scenarios import LINK_TYPES
+from sim.telemetry import TransferRecord
 from sim.world import World
 
 VERSION: Final = 1
@@ -131,14 +133,23 @@ def write_transfers(world: World, path: Path) -> None:
         InputError: If the file has another ending or the file system refuses. So for every writer here.
     """
     _check_finished(world)
-    _write("transfers", TRANSFERS, sorted(world.records), path)
+    write_records(world.records, path)
+
+
+def write_records(records: Iterable[TransferRecord], path: Path) -> None:
+    """Write records of transfers, wherever they moved."""
+    _write("transfers", TRANSFERS, sorted(records), path)
 
 
 def write_probes(world: World, path: Path) -> None:
     """Write the measurements that a sender in a finished world has seen."""
     _check_finished(world)
-    probes = world.episode.probes
-    seen = min(int(world.clock.now / probes.period_s) + 1, len(probes.values))
+    write_measurements(world.episode.probes, world.clock.now, path)
+
+
+def write_measurements(probes: Probes, until_s: float, path: Path) -> None:
+    """Write the measurements that a sender has seen until a moment."""
+    seen = min(int(until_s / probes.period_s) + 1, len(probes.values))
     rows = [
         (number * probes.period_s, path_number, *values)
         for number, measured in enumerate(probes.values[:seen].tolist())

@@ -3,9 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from sim.errors import InputError
 
 FITTED_FILE = Path(__file__).parent / "fitted.json"
+_WAY_OUT: Final = "`dwcp-gym calibrate codecs` writes one"
 
 
 class RatioLaw(NamedTuple):
@@ -122,8 +125,22 @@ class Fitted:
 
 
 def load_fitted(path: Path = FITTED_FILE) -> Fitted:
-    """The committed fit. It is written by ``python -m sim.calibration.fit``."""
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    """A fit: the committed one, written by ``python -m sim.calibration.fit``, or one of the user's own.
+
+    Raises:
+        InputError: If the file cannot be read, or lacks a figure.
+    """
+    try:
+        return _fitted(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror or error}; {_WAY_OUT}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(path, "", f"expected the figures of a calibration: {error}; {_WAY_OUT}") from error
+    except KeyError as error:
+        raise InputError(path, str(error.args[0]), f"is missing; {_WAY_OUT}") from error
+
+
+def _fitted(fields: dict[str, Any]) -> Fitted:
     delta = fields["delta"]
     for name in ("encode", "decode", "xor_encode", "xor_decode"):
         delta[name] = ShareLaw(**delta[name])

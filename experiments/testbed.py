@@ -1,0 +1,85 @@
+"""``dwcp-gym testbed``: real codecs over real TCP on an emulated path, and what the simulator says of it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from experiments.calibrate import needs_testbed
+from sim.calibration.choice import choose
+from sim.errors import InputError
+from sim.settings import load
+
+app = typer.Typer(help="Real codecs over real TCP on an emulated path.", no_args_is_help=True)
+console = Console()
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/testbed/quick.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Other values for keys of the YAML, e.g. path.rtt_ms=80.")
+    ] = None,
+    results: Annotated[Path, typer.Option("--results", help="Where its folder is made.")] = Path(
+        "results/testbed"
+    ),
+) -> None:
+    """Play episodes for real under several policies, and simulate the same."""
+    needs_testbed()
+    from experiments.testbed_config import TestbedConfig
+
+    settings = load(config, TestbedConfig, overrides or [])
+    choose(settings.calibration, config)  # before anything computes with another
+
+    from experiments.testbed_report import plays_table
+    from experiments.testbed_run import run_testbed
+
+    try:
+        found = run_testbed(settings, results, console)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("dwcp-gym: interrupted; nothing was written", highlight=False)
+        sys.exit(INTERRUPTED)
+    console.print(plays_table(found))
+    if found.why_not:
+        say("path", f"shaped loopback: {found.why_not}")
+    if found.left_out:
+        say("left out", f"{found.left_out} plays, by the time budget of {settings.minutes:g} minutes")
+    say("testbed", found.folder)
+
+
+@app.command()
+def validate(
+    folder: Annotated[
+        Path, typer.Argument(help="Where raw rows and report are kept; goes on from what is there.")
+    ] = Path("results/testbed/validate"),
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes, short transfers.")] = False,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Time budget of this call.")] = 15.0,
+    longest: Annotated[
+        float, typer.Option(min=1.0, help="Seconds that the transfers of one setting may take in all.")
+    ] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample of the grid.")] = 0,
+) -> None:
+    """Hold the simulator against single transfers for real, and print how far off it is."""
+    needs_testbed()
+    from experiments.testbed_accuracy import accuracy, accuracy_table, write_accuracy
+    from experiments.testbed_validate import validate as hold_against
+
+    found = hold_against(folder, 2.0 if quick else minutes, 6.0 if quick else longest, seed, console)
+    if not len(found.rows):
+        raise InputError(folder, "", "holds no setting yet, and none would end in time; give more --minutes")
+    said = accuracy(found.rows)
+    write_accuracy(folder, said, found.notes)
+    console.print(accuracy_table(said))
+    if found.why_not:
+        say("path", f"shaped loopback: {found.why_not}")
+    say("report", folder / "report.md")
+
+
+def say(what: str, where: object) -> None:
+    """A result on a line of its own, whole however narrow the terminal."""
+    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)
