@@ -5,7 +5,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from agents.bound_crowd import Crowd, crowd, most_under
 from agents.bound_grid import densest_first, hats, lay_nodes
+from agents.bound_leave import Leave, at_will
 from agents.bound_options import Freedom, Options, draw_up_options, path_capacity
 from agents.bound_programme import Programme, Rows
 from agents.bound_transport import Floats, Ints
@@ -39,7 +41,13 @@ class Bound(NamedTuple):
 
 
 def bound(
-    episode: Episode, codecs: Sequence[Codec], *, free_shares: bool = True, free_streams: bool = True
+    episode: Episode,
+    codecs: Sequence[Codec],
+    *,
+    free_shares: bool = True,
+    free_streams: bool = True,
+    free_order: bool = True,
+    leave: Leave | None = None,
 ) -> Bound:
     """Lower bound on the cost of an episode under any policy.
 
@@ -60,7 +68,10 @@ def bound(
     * What moves at most at rate r is done no sooner than ``C >= M + 1 / (2 r)`` (Goemans), nor sooner than
       alone. Both are linear in x; and cost is linear in C, in the lateness ``L >= C - deadline, L >= 0``, and
       in the CPU seconds of the option.
-    * At most ``max_deltas`` deltas are sent against each baseline of a dataset.
+    * At most ``max_deltas`` deltas are sent against each baseline of a dataset, and only against a baseline
+      that is young enough (`_Draft.limit_deltas`).
+    * Where each stream weighs the same, few streams leave more to the traffic of others, and bytes on a path
+      count for more (`agents.bound_crowd`).
 
     A programme may split a transfer over several options, which no policy can: that lowers it further. With
     all there at 0, equal priorities and one path without other limits the shortest goes first and meets the
@@ -73,6 +84,8 @@ def bound(
             weighs the same.
         free_streams: Whether policies may set the streams of multi-stream transfers that move; shares are
             free then, too.
+        free_order: Whether policies may say who goes next. If not, it is first come, first served.
+        leave: When and how transfers may leave, as of `agents.bound_leave`; at will unless given.
 
     Raises:
         RuntimeError: If the solver gives up.
@@ -82,12 +95,13 @@ def bound(
         program. Discrete Applied Mathematics 26, 1990. Goemans, Queyranne, Schulz, Skutella, Wang: Single
         machine scheduling with release dates. SIAM J. Discrete Mathematics 15(2), 2002.
     """
-    freedom = Freedom(free_shares or free_streams, free_streams)
-    capacity = path_capacity(episode, codecs, freedom)
-    options = draw_up_options(episode, codecs, capacity, freedom)
+    freedom = Freedom(free_shares or free_streams, free_streams, free_order or _out_of_turn(episode))
+    leave = leave or at_will(episode, codecs)
+    capacity = path_capacity(episode, codecs, freedom, leave)
+    options = draw_up_options(episode, codecs, capacity, freedom, leave)
     draft = _Draft(episode, options, _nodes(episode, options, capacity))
-    draft.limit_resources(capacity)
-    draft.limit_deltas()
+    draft.limit_resources(capacity, None if freedom.shares else crowd(episode, options))
+    draft.limit_deltas(in_turn=not freedom.order)
     draft.limit_completion()
     late = draft.limit_lateness()
     cost_s, values = draft.programme.solve()
@@ -95,6 +109,12 @@ def bound(
     cpu_s = scenario.cpu_price * float(values[draft.work] @ options.cpu_s[draft.option])
     late_s = scenario.late_price * float(values[late].sum())
     return Bound(cost_s, cost_s - cpu_s - late_s, cpu_s, late_s)
+
+
+def _out_of_turn(episode: Episode) -> bool:
+    """Whether some may overtake others even if no one says so: those whose path has a slot."""
+    scenario = episode.scenario
+    return scenario.any_path or any(path.slots is not None for path in scenario.paths)
 
 
 def _nodes(episode: Episode, options: Options, capacity: Floats) -> Floats:
@@ -138,7 +158,7 @@ class _Draft:
         self.excess: Rows = self.programme.columns(priority, np.inf)
         self.programme.add_equal(request[self.option], self.work)
 
-    def limit_resources(self, capacity: Floats) -> None:
+    def limit_resources(self, capacity: Floats, beside: Crowd | None) -> None:
         """Bytes on each path, encoding cores and slots, at every node but the last."""
         times, _, cores = self._episode.conditions
         options, nodes, width = self._options, self._nodes, len(self._nodes) - 1
@@ -146,6 +166,10 @@ class _Draft:
         option, node, work = self.option[inner], self.node[inner], self.work[inner]
         behind = np.searchsorted(times, nodes[1:], side="right") - 1  # last piece under each hat
         wire_bytes = options.wire_bytes[option] * options.toll[option, behind[node]]
+        if beside is not None:
+            capacity = np.where(beside.known, beside.capacity, capacity)
+            most = most_under(times, beside.cross, nodes)[node, options.path[option]]
+            wire_bytes *= beside.displaces(options.path[option], options.streams[option], most)
         moving_s = 1.0 / options.rate.max(axis=1)
         slots = np.full((1, len(times)), float(self._episode.scenario.slots))
         for room, place, use in (
@@ -156,13 +180,35 @@ class _Draft:
             rows = self.programme.rows(hats(times, room, nodes)[:, :width].ravel())
             self.programme.add(rows[place * width + node], work, use)
 
-    def limit_deltas(self) -> None:
-        """Deltas of each dataset against the baselines that it leaves."""
-        most = float(self._episode.scenario.host.max_deltas)
+    def limit_deltas(self, *, in_turn: bool) -> None:
+        """Deltas of each dataset against the baselines that it leaves, and of each transfer by their age.
+
+        A baseline is as old as the time from its own start to that of the delta. So what serves a transfer
+        that came at a, and is at most A old, started at ``a - A`` or later, and all of it moves after that:
+        under hats that reach beyond. In the programme, the deltas of a transfer against baselines of at most
+        that age are no more than what moves there of transfers that leave one, all added up. If all go in
+        turn, these came before; a later one starts no earlier, and cannot have been decoded.
+        """
+        options, most = self._options, float(self._episode.scenario.host.max_deltas)
         rows = self.programme.rows(np.zeros(len(self._episode.content.working_set)))
-        for column, entry in ((self._options.needs_baseline, 1.0), (self._options.leaves_baseline, -most)):
+        for column, entry in ((options.needs_baseline, 1.0), (options.leaves_baseline, -most)):
             dataset: Ints = column[self.option]
             self.programme.add(rows[dataset[dataset >= 0]], self.work[dataset >= 0], entry)
+        leaves, request = options.leaves_baseline[self.option], options.request[self.option]
+        after = np.append(self._nodes[1:], np.inf)[self.node]  # what moves under the hat may move until then
+        arrival_s = self._episode.requests.arrival_s
+        deltas = np.flatnonzero(options.needs_baseline >= 0)
+        for one in np.unique(options.request[deltas]):
+            own = deltas[options.request[deltas] == one]
+            serves = (leaves == options.needs_baseline[own[0]]) & (
+                request < one if in_turn else request != one
+            )
+            for within_s in np.unique(options.within_s[own]):
+                row = self.programme.rows(np.zeros(1))
+                needs = np.isin(self.option, own[options.within_s[own] <= within_s])
+                moves = serves & (after > arrival_s[one] - within_s)
+                self.programme.add(np.broadcast_to(row, needs.sum()), self.work[needs], 1.0)
+                self.programme.add(np.broadcast_to(row, moves.sum()), self.work[moves], -1.0)
 
     def limit_completion(self) -> None:
         """Excess over the end alone from the mean moment of movement; ends far behind count without r.

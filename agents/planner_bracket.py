@@ -5,7 +5,8 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
-from agents.bound import bound
+from agents.bound import Bound, bound
+from agents.bound_leave import Leave, by_shortest_estimate
 from agents.catalogue import static_policies
 from agents.planner import Planned, search
 from agents.planner_steps import Questions, plain_plan
@@ -13,6 +14,7 @@ from agents.play import play
 from agents.policy import Action, Mask, Observation, Policy
 from envs.allocation import Allocation
 from envs.base import WorldEnv
+from envs.codec_rule import SHORTEST
 from envs.joint import Joint
 from envs.scheduling import Scheduling
 from sim.batch.layout import Rows
@@ -139,6 +141,31 @@ def plain_starts(episode: Episode, codecs: Sequence[Codec], questions: Questions
     return starts
 
 
+def bound_for(env: WorldEnv, episode: Episode, questions: Questions, leave: Leave | None = None) -> Bound:
+    """The bound on what answers to an environment's questions can cost.
+
+    Args:
+        env: The environment; where it has a codec rule, the bound knows it.
+        episode: What is to be moved.
+        questions: As of `questions_of`.
+        leave: When and how transfers may leave; else as the environment has it.
+    """
+    codecs = env.codecs
+    if leave is None and isinstance(env, Scheduling | Allocation):
+        if env.codec == SHORTEST:
+            leave = by_shortest_estimate(episode, codecs)
+        else:
+            codecs = tuple(codec for codec in codecs if codec.name == env.codec)
+    return bound(
+        episode,
+        codecs,
+        free_shares=questions.share,
+        free_streams=bool(questions.streams),
+        free_order=questions.dispatch,
+        leave=leave,
+    )
+
+
 def bracket(
     env: WorldEnv,
     episode: Episode,
@@ -161,7 +188,6 @@ def bracket(
         policies: Policies to start from, and to compare with; the static ones unless given.
     """
     questions = questions_of(env, episode.scenario, control_s)
-    codecs = env.codecs if codec is None else [one for one in env.codecs if one.name == codec]
     starts = plain_starts(episode, env.codecs, questions)
     costs: dict[str, float] = {}
     for policy in static_policies(env) if policies is None else policies:
@@ -170,13 +196,12 @@ def bracket(
         starts += plans
     if codec is not None:
         for plan in starts:
-            plan["codec"] = env.codecs.index(codecs[0])
+            plan["codec"] = [one.name for one in env.codecs].index(codec)
     least: Any = min(costs, key=costs.__getitem__)
-    freedom = {"free_shares": questions.share, "free_streams": bool(questions.streams)}
     return Bracket(
         episode.scenario.name,
         search(episode, env.codecs, questions, starts, budget=budget, rng=rng),
-        bound(episode, codecs, **freedom).cost_s,
+        bound_for(env, episode, questions).cost_s,
         least,
         costs[least],
     )

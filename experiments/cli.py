@@ -172,6 +172,28 @@ def scenarios(
 
 
 @app.command()
+def slack(
+    question: Annotated[str, typer.Argument(help="compression, allocation, scheduling or joint.")],
+    only: Annotated[list[str], typer.Option("--only", help="Scenarios: names, or YAML files of one's own.")],
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 1,
+    tries: Annotated[int, typer.Option(min=0, help="Plans that each search tries.")] = 2048,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
+) -> None:
+    """Set the hindsight planner against the bound, and say which of the two is loose."""
+    from experiments.slack import QUESTIONS, measure_slack, slack_table
+    from experiments.work import Crew
+    from sim.scenario_file import resolve
+
+    if question not in QUESTIONS:
+        raise InputError(
+            "command line", "QUESTION", f"expected one of {', '.join(QUESTIONS)}, got {question!r}"
+        )
+    chosen = [resolve(name) for name in only]
+    with Crew(workers, console) as crew:
+        console.print(slack_table(question, chosen, measure_slack(question, chosen, episodes, tries, crew)))
+
+
+@app.command()
 def label(
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
     only: Annotated[

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from agents.bound import bound
 from agents.catalogue import make_policy
 from agents.planner import MOVES_A_PASS
 from agents.planner import search as search_plan
-from agents.planner_bracket import CodecPlan, questions_of, realised
+from agents.planner_bracket import CodecPlan, bound_for, questions_of, realised
 from agents.play import play
 from experiments.config import ExperimentConfig
 from experiments.evaluate import Decisions, oracle_of, played_row, write_episodes
@@ -73,13 +72,8 @@ def _search(task: _Task) -> dict[str, Any]:
 
 
 def _bound(task: _Task) -> dict[str, Any]:
-    place, episodes, options = task.place, episodes_of(task.config), task.config.environment.options
-    env = episodes.make_env()
-    found = bound(
-        episodes.draw(place),
-        [codec for codec in env.codecs if codec.name == options.get("codec")] or env.codecs,
-        free_shares=env.task in ("allocation", "joint"),
-        free_streams=bool(options.get("streams")),
-    )
+    place, episodes = task.place, episodes_of(task.config)
+    env, episode = episodes.make_env(), episodes.draw(place)
+    found = bound_for(env, episode, questions_of(env, episode.scenario))
     key = {"policy": BOUND, "kind": "bound", "training_seed": -1, "scenario": place.scenario}
     return key | {"split": place.split, "episode": place.number, "decisions": 0, "cost_s": found.cost_s}
