@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from experiments.look import page, save
 from experiments.testbed_journal import CALM
+from sim.errors import InputError
 from sim.files import write_json, write_text
 
 BARS: Final = {"median": 0.05, "p90": 0.20, "spearman": 0.90, "regret": 0.03}
@@ -41,6 +42,9 @@ class Accuracy(NamedTuple):
 def accuracy(rows: pd.DataFrame) -> Accuracy:
     """Hold the raw rows of `experiments.testbed_validate` against what was simulated.
 
+    Raises:
+        InputError: If no setting has two codecs with a transfer that did not wait for cores.
+
     >>> path = {"loss": 0.0, "rtt_ms": 20, "rate_mbit": 100, "streams": 1}
     >>> same = {"number": 0, "size_bytes": 1e6, "waited_s": 0.0, **path}
     >>> two = pd.DataFrame({"codec": ["none", "zstd"], "real_s": [2.0, 1.0], "told_s": [2.2, 1.0],
@@ -51,6 +55,11 @@ def accuracy(rows: pd.DataFrame) -> Accuracy:
     """
     keys = ["number", "codec", "rate_mbit", "rtt_ms", "loss", "size_bytes", "streams"]
     every, rows = rows, rows[rows["waited_s"] <= CALM * rows["told_s"]]
+    if rows.groupby("number")["codec"].nunique().lt(2).all():
+        problem = (
+            f"of {len(every)} transfers {len(rows)} had the cores they needed, in no setting those of two"
+        )
+        raise InputError("testbed", "", f"{problem} codecs; end other work on this machine and run it again")
     pairs = rows.groupby(keys, as_index=False)[["real_s", "told_s", "laws_s"]].median()
     pairs["error"] = pairs["told_s"] / pairs["real_s"] - 1
     pairs["laws_error"] = pairs["laws_s"] / pairs["real_s"] - 1

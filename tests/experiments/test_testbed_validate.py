@@ -106,6 +106,8 @@ def test_transfers_for_which_the_machine_had_no_time_are_left_out():
     starved = row(0, "none", 9.0, 1.0)._replace(waited_s=1.0)
     found = accuracy(pd.DataFrame([row(0, "none", 1.0, 1.0), starved, row(0, "zstd", 0.5, 0.5)]))
     assert (found.summary["worst"], found.summary["left_out"]) == (0.0, 1)
+    with pytest.raises(InputError, match="end other work on this machine"):
+        accuracy(pd.DataFrame([starved, starved._replace(codec="zstd")]))
 
 
 def test_report_and_figure_are_written_beside_the_rows(tmp_path):
