@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from experiments.shadow.bundle_files import read_files
 from experiments.shadow.bundle_format import (
     ACTION_ROWS,
     FEATURE_ROWS,
@@ -127,6 +128,9 @@ def _files(
         way_out = "train fewer or shallower trees, or a narrower network"
         raise InputError(path / GRAPH, "", f"{problem}; {way_out}")
     width = len(told.features)
+    given = graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    if given != width:
+        raise ValueError(f"features must be the {given} inputs of the graph, got {width}")
     _check_rows(rows.features, width)
     described = [
         _described(one, rows.features[:, place], None if seen is None else seen[:, place])
@@ -135,9 +139,6 @@ def _files(
     names = [one["name"] for one in described]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"features must differ in name, got {twice} twice")
-    given = graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    if given != width:
-        raise ValueError(f"features must be the {given} inputs of the graph, got {width}")
     proto = in_units(graph, described, json.dumps(names))
     content = proto.SerializeToString()
     try:
@@ -185,7 +186,7 @@ def _files(
     for key, problem in faults(manifest, SCHEMA, ""):
         raise ValueError(f"a manifest must fit its schema: {key}: {problem}")
     text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-    return {MANIFEST: text.encode(), **files}
+    return {MANIFEST: text.encode(), **dict(sorted(files.items()))}
 
 
 def _described(feature: Mapping[str, Any], checked: Rows, seen: Rows | None) -> dict[str, Any]:
@@ -262,6 +263,20 @@ def _npy(array: npt.NDArray[Any]) -> bytes:
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     np.lib.format.write_array(stream, plain, version=(1, 0), allow_pickle=False)
     return stream.getvalue()
+
+
+def pack(bundle: Path, out: Path) -> None:
+    """Write a bundle that was verified as one ``.zip``.
+
+    Raises:
+        InputError: If the name is another's, or the file system refuses.
+    """
+    if out.suffix != ".zip":
+        raise InputError(out, "", "expected a name that ends in .zip")
+    _check_free(out, out.is_file() and zipfile.is_zipfile(out))
+    files = read_files(bundle)
+    ordered = {name: files[name] for name in (MANIFEST, *sorted(files.keys() - {MANIFEST}))}
+    write_whole(out, lambda stream: stream.write(_zipped(ordered)))
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

@@ -91,7 +91,7 @@ def test_a_bundle_of_other_codecs_or_another_question_is_refused(tmp_path):
         ),
         ({"codec": "ppo"}, r"compositions\.trial\.codec: unknown policy 'ppo'"),
         ({"dispatch": "hde"}, r"compositions\.trial\.dispatch: unknown policy 'hde'"),
-        ({"share": "bundles/none"}, "expected a manifest, found none"),
+        ({"share": "bundles/none"}, "bundles/none: cannot be read: No such file"),
     ],
 )
 def test_an_unknown_policy_is_refused_in_one_line(policies, complaint):

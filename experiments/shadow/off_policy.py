@@ -1,0 +1,194 @@
+"""What a policy would have cost, estimated from decisions that another took with known chances.
+
+A row's part in an estimate (its influence) has the estimate as mean and its scatter as error; rows of one
+group (an episode, a session) lean on each other and count as one draw. Lower costs are better.
+
+Sources:
+    Horvitz, Thompson: A generalization of sampling without replacement from a finite universe. JASA 47, 1952
+    (IPS). Swaminathan, Joachims: The self-normalized estimator for counterfactual learning. NeurIPS 2015
+    (SNIPS). Dudik, Langford, Li: Doubly robust policy evaluation and learning. ICML 2011 (DR).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEVEL: Final = 0.95
+"""Of all intervals."""
+FEWEST: Final = 50.0
+"""Effective rows below which no interval is to be trusted: skewed weights hide what is rare."""
+LARGEST_SHARE: Final = 0.1
+"""Of all weight on one row, from which that row decides the estimate."""
+
+
+class Interval(NamedTuple):
+    """An estimate and where the truth lies at `LEVEL`."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Logged(NamedTuple):
+    """Decisions whose cost is known.
+
+    Attributes:
+        actions: What was done, shape (n,).
+        propensity: Chance with which it was done, in (0, 1], shape (n,).
+        costs: What it cost, shape (n,).
+        features: What a cost may depend on, of about unit scale, shape (n, F).
+        groups: Rows of one number belong together, shape (n,).
+    """
+
+    actions: Ints
+    propensity: Floats
+    costs: Floats
+    features: Floats
+    groups: Ints
+
+
+class Overlap(NamedTuple):
+    """How much of the log speaks of a policy.
+
+    Attributes:
+        matched: Share of the rows in which it would have done what was done.
+        effective: Rows that an even weighting of the same scatter would need (Kish).
+        mean_weight: 1 in expectation, unless chances are wrong or it does what the log never does.
+        largest: Share of all weight on one row.
+    """
+
+    matched: float
+    effective: float
+    mean_weight: Interval
+    largest: float
+
+    @property
+    def problem(self) -> str:
+        """Why estimates are not to be trusted; empty if they are."""
+        if self.matched == 0.0:
+            return "the log never does what it would do: nothing can be said of its cost"
+        if self.effective < FEWEST:
+            return f"only {self.effective:.0f} effective decisions: log more, or explore more"
+        if self.largest > LARGEST_SHARE:
+            return f"one decision carries {self.largest:.0%} of the weight: log more, or explore more"
+        if not self.mean_weight.low <= 1.0 <= self.mean_weight.high:
+            problem = f"weights average {self.mean_weight.value:.2f} in place of 1"
+            return f"{problem}: it does what the log never does there, or the logged chances are wrong"
+        return ""
+
+
+class Influences(NamedTuple):
+    """Of each row on each estimate of a policy's mean cost, shape (n,); their means are the estimates."""
+
+    ips: Floats
+    snips: Floats
+    dr: Floats
+
+
+def weights(chosen: Ints, logged: Logged) -> Floats:
+    """What each row counts for a policy that would have done ``chosen``, shape (n,)."""
+    return np.where(chosen == logged.actions, 1.0 / logged.propensity, 0.0)
+
+
+def overlap(chosen: Ints, logged: Logged) -> Overlap:
+    """How much of the log speaks of a policy that would have done ``chosen``, shape (n,)."""
+    weight = weights(chosen, logged)
+    total = float(weight.sum())
+    effective = total**2 / float((weight**2).sum()) if total else 0.0
+    largest = float(weight.max()) / total if total else 0.0
+    matched = float(np.mean(chosen == logged.actions))
+    return Overlap(matched, effective, interval(weight, logged.groups), largest)
+
+
+def influences(chosen: Ints, logged: Logged, expected: Floats) -> Influences:
+    """Of each row on the mean cost of a policy that would have done ``chosen``.
+
+    Args:
+        chosen: Shape (n,).
+        logged: The log; some of it must match.
+        expected: What each action is thought to cost in each row, by a model that has not seen the row,
+            shape (n, A).
+    """
+    weight, costs = weights(chosen, logged), logged.costs
+    rows = np.arange(len(costs))
+    mean_weight = float(weight.mean()) or 1.0
+    normalised = float((weight * costs).mean()) / mean_weight
+    surprise = costs - expected[rows, logged.actions]
+    return Influences(
+        weight * costs,
+        normalised + weight * (costs - normalised) / mean_weight,
+        expected[rows, chosen] + weight * surprise,
+    )
+
+
+def interval(influence: Floats, groups: Ints) -> Interval:
+    """Mean with its interval by Student's t, the sums of groups taken as independent draws.
+
+    >>> rows = np.array([1.0, 3.0, 1.0, 3.0])
+    >>> value, low, high = interval(rows, np.arange(4))
+    >>> round(value, 3), round(high - value, 3)  # 3.182 * sqrt(4 / 3) / 2
+    (2.0, 1.837)
+    """
+    value = float(influence.mean())
+    _, group = np.unique(groups, return_inverse=True)
+    sums = np.bincount(group, influence - value)
+    count = len(sums)
+    if count < 2:
+        return Interval(value, -np.inf, np.inf)
+    error = float(np.sqrt(count / (count - 1) * np.sum(sums**2))) / len(influence)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Interval(value, value - reach, value + reach)
+
+
+def saved(influence: Floats, base: Floats, groups: Ints) -> Interval:
+    """Share of the mean cost of ``base`` that is saved: 0.1 is 10 % cheaper; below 0 is dearer.
+
+    Both are paired row by row, so that what they share falls out of the interval.
+    """
+    ratio = float(influence.mean()) / float(base.mean())
+    gain = interval(1.0 - ratio - (influence - ratio * base) / float(base.mean()), groups)
+    return gain
+
+
+def expected_costs(logged: Logged, actions: int, folds: int = 5) -> Floats:
+    """What each action is thought to cost in each row, shape (n, A), each by a model fitted to other groups.
+
+    A ridge regression an action, of the costs or, where all are above 0 and it fits better, of their
+    logarithms, brought back to the mean. Right or wrong it leaves the doubly robust estimate unbiased; a
+    good one makes it narrow.
+    """
+    _, group = np.unique(logged.groups, return_inverse=True)
+    design = np.column_stack([np.ones(len(logged.costs)), logged.features])
+    expected = np.zeros((len(design), actions))
+    for fold in range(folds):
+        held = group % folds == fold
+        for action in range(actions):
+            known = ~held & (logged.actions == action)
+            expected[held, action] = _fitted(design[known], logged.costs[known], design[held], logged.costs)
+    return expected
+
+
+def _fitted(design: Floats, costs: Floats, asked: Floats, all_costs: Floats) -> Floats:
+    if len(costs) < 2:
+        return np.full(len(asked), all_costs.mean())
+    straight, asked_straight = _ridge(design, costs, asked)
+    if costs.min() <= 0:
+        return np.clip(asked_straight, costs.min(), costs.max())
+    fitted, asked_log = _ridge(design, np.log(costs), asked)
+    scale = costs.sum() / np.exp(fitted).sum()
+    best = asked_straight
+    if np.mean((costs - scale * np.exp(fitted)) ** 2) < np.mean((costs - straight) ** 2):
+        best = scale * np.exp(np.minimum(asked_log, np.log(costs.max()) + 1.0))
+    return np.clip(best, costs.min(), costs.max())
+
+
+def _ridge(design: Floats, values: Floats, asked: Floats) -> tuple[Floats, Floats]:
+    penalty = np.eye(design.shape[1])
+    penalty[0, 0] = 1e-6
+    weights = np.linalg.solve(design.T @ design + penalty, design.T @ values)
+    return design @ weights, asked @ weights
