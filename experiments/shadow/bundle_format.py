@@ -52,7 +52,8 @@ SCHEMA: Final[dict[str, Any]] = {
                 high=_END,
                 scale={"enum": ["linear", "log", "none"]},
                 default=_NUMBER,
-                seen=_record(cuts=_list(_NUMBER, 1), below=_list(_NUMBER, 1)) | {"optional": True},
+                seen=_record(cuts=_list(_NUMBER, 1), below=_list(_NUMBER, 1), least=_NUMBER, most=_NUMBER)
+                | {"optional": True},
             ),
             1,
         ),

@@ -72,8 +72,8 @@ def diff(first: Bundled, second: Bundled) -> None:
 @bundle_app.command()
 def pack(bundle: Bundled, out: Annotated[Path, typer.Argument(help="File that ends in .zip.")]) -> None:
     """Put a bundle into one .zip; the same bundle gives the same bytes on every machine."""
+    from experiments.shadow.archive import pack as write
     from experiments.shadow.bundle import open_bundle
-    from experiments.shadow.writer import pack as write
 
     open_bundle(bundle)
     write(bundle, out)

@@ -1,8 +1,9 @@
 """Logged decisions and what came of them, as arrays in the order of a bundle's features and actions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,8 @@ _TIE: Final = 1e-9
 """Relative difference up to which two costs are one."""
 
 
-class DecisionLog(NamedTuple):
+@dataclass(frozen=True)
+class DecisionLog:
     """Decisions, one a row.
 
     Attributes:

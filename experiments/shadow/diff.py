@@ -60,8 +60,8 @@ def diff(first: Bundle, second: Bundle) -> BundleDiff:
     masks = None
     if first.masks is not None and second.masks is not None:
         masks = np.concatenate([first.masks, second.masks])
-    answers = [np.asarray(one.act(rows, masks)).reshape(len(rows), -1) for one in (first, second)]
-    apart = ~np.isclose(*answers, rtol=1e-5, atol=1e-5).all(axis=1)
+    mine, other = (np.asarray(one.act(rows, masks)).reshape(len(rows), -1) for one in (first, second))
+    apart = ~np.isclose(mine, other, rtol=1e-5, atol=1e-5).all(axis=1)
     return BundleDiff(changed, features, float(np.mean(apart)), len(rows))
 
 

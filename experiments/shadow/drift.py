@@ -28,8 +28,9 @@ class Drift(NamedTuple):
         feature: Its name.
         psi: Population stability index; NaN where the bundle tells no distribution.
         ks: Largest distance of the distribution functions, as far as the cuts show it.
-        below: Share of the rows below the range.
+        below: Share of the rows below the range, where they are cut off.
         above: Share above it.
+        unseen: Share outside of all that was seen in training; NaN as above.
         unknown: Share without a value.
     """
 
@@ -38,6 +39,7 @@ class Drift(NamedTuple):
     ks: float
     below: float
     above: float
+    unseen: float
     unknown: float
 
     @property
@@ -74,22 +76,27 @@ def _drift(feature: Mapping[str, Any], values: Floats) -> Drift:
     below, above = float(np.sum(known < low)) / count, float(np.sum(known > high)) / count
     unknown = 1.0 - len(known) / count
     if "seen" not in feature or not len(known):
-        return Drift(feature["name"], np.nan, np.nan, below, above, unknown)
-    cuts = np.array(feature["seen"]["cuts"])
-    before = np.array(feature["seen"]["below"])
+        return Drift(feature["name"], np.nan, np.nan, below, above, np.nan, unknown)
+    seen = feature["seen"]
+    cuts = np.array(seen["cuts"])
+    before = np.array(seen["below"])
     places = np.searchsorted(cuts, known, side="left")
     now = np.cumsum(np.bincount(places, minlength=len(cuts) + 1))[:-1] / len(known)
     ends = _bins(before)
     of_bins = [np.diff(np.concatenate([[0.0], shares[ends], [1.0]])) for shares in (before, now)]
     ks = float(np.max(np.abs(before - now)))
-    return Drift(feature["name"], psi(*of_bins), ks, below, above, unknown)
+    unseen = float(np.mean((known < seen["least"]) | (known > seen["most"])))
+    return Drift(feature["name"], psi(*of_bins), ks, below, above, unseen, unknown)
 
 
 def _bins(below: Floats) -> list[int]:
-    """Cuts at which a bin ends, each with enough of the training rows; the last bin has no end."""
+    """Cuts at which a bin ends, each with enough of the training rows; the last bin has no end.
+
+    It may hold none of them: then what lies in it was never seen.
+    """
     ends: list[int] = []
     for place, share in enumerate(below):
         start = below[ends[-1]] if ends else 0.0
-        if share - start >= _LEAST_BIN and 1.0 - share >= _LEAST_BIN:
+        if share - start >= _LEAST_BIN and (1.0 - share >= _LEAST_BIN or share == 1.0):
             ends.append(place)
     return ends

@@ -27,11 +27,20 @@ LARGEST_SHARE: Final = 0.1
 
 
 class Interval(NamedTuple):
-    """An estimate and where the truth lies at `LEVEL`."""
+    """An estimate and where the truth lies at `LEVEL`.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        heaviest: Share of all scatter that one group carries. Where it is large, as for costs that a few huge
+            transfers make, the interval is too narrow: nobody knows what has not come yet.
+    """
 
     value: float
     low: float
     high: float
+    heaviest: float = 0.0
 
 
 class Logged(NamedTuple):
@@ -130,19 +139,23 @@ def interval(influence: Floats, groups: Ints) -> Interval:
     """Mean with its interval by Student's t, the sums of groups taken as independent draws.
 
     >>> rows = np.array([1.0, 3.0, 1.0, 3.0])
-    >>> value, low, high = interval(rows, np.arange(4))
-    >>> round(value, 3), round(high - value, 3)  # 3.182 * sqrt(4 / 3) / 2
+    >>> found = interval(rows, np.arange(4))
+    >>> round(found.value, 3), round(found.high - found.value, 3)  # 3.182 * sqrt(4 / 3) / 2
     (2.0, 1.837)
+    >>> found.heaviest
+    0.25
     """
     value = float(influence.mean())
     _, group = np.unique(groups, return_inverse=True)
     sums = np.bincount(group, influence - value)
     count = len(sums)
     if count < 2:
-        return Interval(value, -np.inf, np.inf)
+        return Interval(value, -np.inf, np.inf, 1.0)
     error = float(np.sqrt(count / (count - 1) * np.sum(sums**2))) / len(influence)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
-    return Interval(value, value - reach, value + reach)
+    scatter = float(np.sum(sums**2))
+    heaviest = float(np.max(sums**2)) / scatter if scatter else 0.0
+    return Interval(value, value - reach, value + reach, heaviest)
 
 
 def saved(influence: Floats, base: Floats, groups: Ints) -> Interval:
@@ -151,8 +164,17 @@ def saved(influence: Floats, base: Floats, groups: Ints) -> Interval:
     Both are paired row by row, so that what they share falls out of the interval.
     """
     ratio = float(influence.mean()) / float(base.mean())
-    gain = interval(1.0 - ratio - (influence - ratio * base) / float(base.mean()), groups)
-    return gain
+    return interval(1.0 - ratio - (influence - ratio * base) / float(base.mean()), groups)
+
+
+def saved_typically(influence: Floats, base: Floats, groups: Ints) -> Interval:
+    """Share of the geometric mean of the costs that is saved, from influences on their mean logarithm.
+
+    Every decision counts alike by its ratio, so no few huge ones decide: where costs spread over orders of
+    magnitude, this interval holds and that of the mean does not.
+    """
+    value, low, high, heaviest = interval(base - influence, groups)
+    return Interval(-np.expm1(-value), -np.expm1(-low), -np.expm1(-high), heaviest)
 
 
 def expected_costs(logged: Logged, actions: int, folds: int = 5) -> Floats:

@@ -56,37 +56,13 @@ def diff_table(found: BundleDiff) -> Table:
 
 def replay_tables(found: Replay, actions: Iterable[str]) -> list[Table]:
     """What a replay has found."""
-    policies = [found.candidate, *([found.incumbent] if found.incumbent else [])]
-    across = _table("", *(("candidate", "incumbent")[: len(policies)]), "log")
-    across.add_row(
-        "policy", *(one.name for one in policies), f"{found.rows} decisions, {found.groups} groups"
-    )
-    across.add_row("does what the log did", *(f"{one.agreement:.1%}" for one in policies), "")
-    if found.agreement is not None:
-        across.add_row("does what the incumbent would", f"{found.agreement:.1%}", "", "")
-    if found.log_accuracy is not None:
-        shares = [f"{one.accuracy:.1%}" for one in policies]
-        across.add_row("does what is best", *shares, f"{found.log_accuracy:.1%}")
-    for name in ("actual", "dr", "snips", "ips"):
-        if any(getattr(one.worth, name) is not None for one in policies):
-            own = [_interval(getattr(one.worth, name)) for one in policies]
-            of_log = _interval(found.log_cost) if name == "actual" else ""
-            across.add_row(f"cost a decision, {_ESTIMATORS[name]}", *own, of_log)
-    if found.candidate.worth.actual is None and found.log_cost is not None:
-        across.add_row("cost a decision", *["" for _ in policies], _interval(found.log_cost))
-    if any(one.worth.overlap is not None for one in policies):
-        across.add_row("effective decisions", *(_effective(one) for one in policies), "")
-    across.add_row(
-        "one decision, p50 and p99",
-        *(f"{one.latency.p50_us:.0f} and {one.latency.p99_us:.0f} us" for one in policies),
-        "",
-    )
-    across.add_row("in batches", *(f"{one.rows_per_s:,.0f} a second" for one in policies), "")
-    tables = [across]
-    if found.gains:
-        gains = _table("saves", "share of the cost", "95 % interval")
-        for name, one in found.gains.items():
-            gains.add_row(_ESTIMATORS[name], f"{one.value:+.1%}", f"{one.low:+.1%} to {one.high:+.1%}")
+    tables = [_across(found)]
+    if found.gains or found.typical_gains:
+        gains = _table("saves", "of the mean cost", "95 %", "of the typical cost", "95 %")
+        for name in _ESTIMATORS:
+            both = [_gain(one.get(name)) for one in (found.gains, found.typical_gains)]
+            if any(cell for pair in both for cell in pair):
+                gains.add_row(_ESTIMATORS[name], *both[0], *both[1])
         tables.append(gains)
     names = list(actions)
     confusion = _table(f"{'incumbent' if found.incumbent else 'log'} \\ candidate", *names)
@@ -94,20 +70,47 @@ def replay_tables(found: Replay, actions: Iterable[str]) -> list[Table]:
         confusion.add_row(name, *map(str, row))
     if len(names) <= _SHOWN:
         tables.append(confusion)
-    drifts = _table("feature", "PSI", "KS", "below range", "above", "unknown")
+    drifts = _table("feature", "PSI", "KS", "below", "above", "unseen", "unknown")
     worst = sorted(found.drifts, key=lambda one: -(0.0 if math.isnan(one.psi) else one.psi))
     for moved in worst[:_SHOWN]:
-        shares = [f"{share:.1%}" for share in (moved.below, moved.above, moved.unknown)]
+        shares = [f"{share:.1%}" for share in (moved.below, moved.above, moved.unseen, moved.unknown)]
         drifts.add_row(moved.feature, f"{moved.psi:.3f}", f"{moved.ks:.3f}", *shares)
     return [*tables, drifts]
 
 
-_ESTIMATORS = {
-    "actual": "as it truly is",
-    "ips": "inverse propensity",
-    "snips": "self-normalised",
-    "dr": "doubly robust",
-}
+def _across(found: Replay) -> Table:
+    policies = [found.candidate, *([found.incumbent] if found.incumbent else [])]
+    across = _table("", *(("candidate", "incumbent")[: len(policies)]), "log")
+    across.add_row(
+        "policy", *(one.name for one in policies), f"{found.rows} decisions, {found.groups} groups"
+    )
+    across.add_row("as the log", *(f"{one.agreement:.1%}" for one in policies), "")
+    if found.agreement is not None:
+        across.add_row("as the incumbent", f"{found.agreement:.1%}", "", "")
+    if found.log_accuracy is not None:
+        shares = [f"{one.accuracy:.1%}" for one in policies]
+        across.add_row("as is best", *shares, f"{found.log_accuracy:.1%}")
+    of_log = _interval(found.log_cost)
+    for name in ("actual", "dr", "snips", "ips"):
+        if any(getattr(one.worth, name) is not None for one in policies):
+            own = [_interval(getattr(one.worth, name)) for one in policies]
+            across.add_row(f"mean cost, {_ESTIMATORS[name]}", *own, of_log)
+            of_log = ""
+    if of_log:
+        across.add_row("mean cost", *["" for _ in policies], of_log)
+    if any(one.worth.overlap is not None for one in policies):
+        across.add_row("effective decisions", *(_effective(one) for one in policies), "")
+    times = [f"{one.latency.p50_us:.0f}, {one.latency.p99_us:.0f} us" for one in policies]
+    across.add_row("one decision, p50, p99", *times, "")
+    across.add_row("in batches, a second", *(f"{one.rows_per_s:,.0f}" for one in policies), "")
+    return across
+
+
+_ESTIMATORS = {"actual": "true", "dr": "doubly robust", "snips": "self-normalised", "ips": "by propensity"}
+
+
+def _gain(one: Interval | None) -> tuple[str, str]:
+    return ("", "") if one is None else (f"{one.value:+.1%}", f"{one.low:+.1%} to {one.high:+.1%}")
 
 
 def _effective(one: Replayed) -> str:
