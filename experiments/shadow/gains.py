@@ -160,7 +160,7 @@ def _logged(log: DecisionLog, bundle: Bundle) -> tuple[Logged | None, NDArray[np
 
 def _unit_scale(bundle: Bundle, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Features as the manifest scales them, or by their own spread."""
-    scaled = np.empty(features.shape)
+    scaled = np.empty(features.shape, order="F")
     for place, one in enumerate(bundle.manifest["features"]):
         values = features[:, place].astype(np.float64)
         values = np.where(np.isnan(values), one["default"], values)

@@ -9,6 +9,7 @@ Sources:
     (SNIPS). Dudik, Langford, Li: Doubly robust policy evaluation and learning. ICML 2011 (DR).
 """
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ LEVEL: Final = 0.95
 """Of all intervals."""
 FEWEST: Final = 50.0
 """Effective rows below which no interval is to be trusted: skewed weights hide what is rare."""
+_FOLDS: Final = 5
+"""Parts of the log, of which one is asked for what the others were fitted to."""
 LARGEST_SHARE: Final = 0.1
 """Of all weight on one row, from which that row decides the estimate."""
 
@@ -51,7 +54,7 @@ class Logged(NamedTuple):
         propensity: Chance with which it was done, in (0, 1], shape (n,).
         costs: What it cost, shape (n,).
         features: What a cost may depend on, of about unit scale, shape (n, F).
-        groups: Rows of one number belong together, shape (n,).
+        groups: Rows of one number, from 0 on, belong together, shape (n,).
     """
 
     actions: Ints
@@ -146,8 +149,7 @@ def interval(influence: Floats, groups: Ints) -> Interval:
     0.25
     """
     value = float(influence.mean())
-    _, group = np.unique(groups, return_inverse=True)
-    sums = np.bincount(group, influence - value)
+    sums = np.bincount(groups, influence - value)[np.bincount(groups) > 0]
     count = len(sums)
     if count < 2:
         return Interval(value, -np.inf, np.inf, 1.0)
@@ -177,40 +179,51 @@ def saved_typically(influence: Floats, base: Floats, groups: Ints) -> Interval:
     return Interval(-np.expm1(-value), -np.expm1(-low), -np.expm1(-high), heaviest)
 
 
-def expected_costs(logged: Logged, actions: int, folds: int = 5) -> Floats:
+def expected_costs(logged: Logged, actions: int) -> Floats:
     """What each action is thought to cost in each row, shape (n, A), each by a model fitted to other groups.
 
-    A ridge regression an action, of the costs or, where all are above 0 and it fits better, of their
-    logarithms, brought back to the mean. Right or wrong it leaves the doubly robust estimate unbiased; a
-    good one makes it narrow.
+    A ridge regression an action, of the costs or, where all are above 0 and it does better on rows that it
+    was not fitted to, of their logarithms, brought back to the mean. Right or wrong it leaves the doubly
+    robust estimate unbiased; a good one makes it narrow.
     """
-    _, group = np.unique(logged.groups, return_inverse=True)
-    design = np.column_stack([np.ones(len(logged.costs)), logged.features])
-    expected = np.zeros((len(design), actions))
-    for fold in range(folds):
-        held = group % folds == fold
-        for action in range(actions):
-            known = ~held & (logged.actions == action)
-            expected[held, action] = _fitted(design[known], logged.costs[known], design[held], logged.costs)
-    return expected
-
-
-def _fitted(design: Floats, costs: Floats, asked: Floats, all_costs: Floats) -> Floats:
-    if len(costs) < 2:
-        return np.full(len(asked), all_costs.mean())
-    straight, asked_straight = _ridge(design, costs, asked)
+    costs, done, fold = logged.costs, logged.actions, logged.groups % _FOLDS
+    rows = np.arange(len(costs))
+    targets = np.column_stack([costs, np.log(costs)] if costs.min() > 0 else [costs])
+    found = _held_out(logged.features, targets, done, fold, actions)
+    straight = np.clip(found[0], costs.min(), costs.max())
     if costs.min() <= 0:
-        return np.clip(asked_straight, costs.min(), costs.max())
-    fitted, asked_log = _ridge(design, np.log(costs), asked)
-    scale = costs.sum() / np.exp(fitted).sum()
-    best = asked_straight
-    if np.mean((costs - scale * np.exp(fitted)) ** 2) < np.mean((costs - straight) ** 2):
-        best = scale * np.exp(np.minimum(asked_log, np.log(costs.max()) + 1.0))
-    return np.clip(best, costs.min(), costs.max())
+        return straight
+    powers = np.exp(np.clip(found[1], *np.log([costs.min(), costs.max()])))
+    cells = done * _FOLDS + fold
+    sums = [
+        np.bincount(cells, one, actions * _FOLDS).reshape(actions, _FOLDS)
+        for one in (costs, powers[rows, done])
+    ]
+    of_others = [one.sum(axis=1, keepdims=True) - one for one in sums]
+    scale = np.where(of_others[1] > 0, of_others[0] / np.maximum(of_others[1], 1e-300), 1.0)
+    powers = np.clip(powers * scale.T[fold], costs.min(), costs.max())
+    errors = [np.mean((costs - one[rows, done]) ** 2) for one in (straight, powers)]
+    return straight if errors[0] <= errors[1] else powers
 
 
-def _ridge(design: Floats, values: Floats, asked: Floats) -> tuple[Floats, Floats]:
-    penalty = np.eye(design.shape[1])
+def _held_out(features: Floats, targets: Floats, done: Ints, fold: Ints, actions: int) -> Floats:
+    """Targets (n, T) of each action by ridge regressions on the rows of other folds, shape (T, n, A)."""
+    width = features.shape[1] + 1
+    penalty = np.eye(width)
     penalty[0, 0] = 1e-6
-    weights = np.linalg.solve(design.T @ design + penalty, design.T @ values)
-    return design @ weights, asked @ weights
+    order = np.argsort(fold * actions + done, kind="stable")
+    ends = np.searchsorted((fold * actions + done)[order], np.arange(_FOLDS * actions + 1))
+    design = np.column_stack([np.ones(len(features)), features])[order]
+    squares = np.zeros((_FOLDS, actions, width, width))
+    products = np.zeros((_FOLDS, actions, width, targets.shape[1]))
+    for cell, (start, end) in enumerate(pairwise(ends.tolist())):
+        rows, place = design[start:end], divmod(cell, actions)
+        squares[place], products[place] = rows.T @ rows, rows.T @ targets[order[start:end]]
+    found = np.empty((targets.shape[1], len(features), actions))
+    for held in range(_FOLDS):
+        others = squares.sum(axis=0) - squares[held] + penalty, products.sum(axis=0) - products[held]
+        fitted = np.linalg.solve(*others)
+        start, end = ends[held * actions], ends[(held + 1) * actions]
+        asked = np.tensordot(design[start:end], fitted, axes=(1, 1))
+        found[:, order[start:end]] = asked.transpose(2, 0, 1)
+    return found
