@@ -22,7 +22,7 @@ _CRITICAL: Final = 3.0
 """Priority from which a transfer counts as critical: the highest of the default tiers."""
 _SOON: Final = 2.0
 """Estimated times before its deadline at which a transfer is no longer put off."""
-_LATE_S: Final = 0.0101
+LATE_S: Final = 0.0101
 """Seconds past a deadline from which they are seen: the feature begins at 0.01."""
 
 
@@ -238,7 +238,7 @@ def least_to_spare(seen: Seen) -> Values:
 def _to_deadline_s(seen: Seen) -> Values:
     """Seconds to the deadline, below 0 past it."""
     late_s = seen.each("late_s")
-    return np.where(late_s > _LATE_S, -late_s, seen.each("slack_s"))
+    return np.where(late_s > LATE_S, -late_s, seen.each("slack_s"))
 
 
 class RandomDispatch(Policy):

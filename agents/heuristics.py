@@ -10,13 +10,13 @@ from envs.features import CODEC_FEATURES
 from sim.codecs import Codec
 from sim.units import MBIT, MIB
 
-_ENCODE_RATE = {"none": 1.2e9, "amst": 1.2e9, "zstd": 330e6, "hde": 300e6, "hde_xor": 300e6}
+ENCODE_RATE = {"none": 1.2e9, "amst": 1.2e9, "zstd": 330e6, "hde": 300e6, "hde_xor": 300e6}
 """Raw bytes per core-second that a sender may take for granted (medians of the measured classes)."""
-_DELTA_SCAN_RATE = 9e9
+DELTA_SCAN_RATE = 9e9
 """Bytes per core-second at which unchanged blocks are passed over."""
 
 
-_SPEEDUP = {
+SPEEDUP = {
     "none": "",
     "zstd": "zstd_speedup",
     "hde": "hde_speedup",
@@ -24,7 +24,7 @@ _SPEEDUP = {
     "amst": "amst_speedup",
 }
 """Feature that estimates each family of codecs."""
-_MEAN_PRIORITY = 1.7
+MEAN_PRIORITY = 1.7
 """Priority of the others, who are not known one by one: the mean of the default tiers."""
 
 Scores = NDArray[np.float64]
@@ -126,29 +126,32 @@ class Estimate(Rule):
     Args:
         codecs: What the actions stand for.
         cpu_price: Cost of a core-second, in seconds.
+
+    Attributes:
+        cpu_price: The same.
     """
 
     name = "estimate"
 
     def __init__(self, codecs: Sequence[Codec], cpu_price: float = 0.1) -> None:
         super().__init__(codecs)
-        self._cpu_price = cpu_price
+        self.cpu_price = cpu_price
 
     def _scores(self, seen: Seen) -> Scores:
         return -np.array([self._cost(codec, seen) for codec in self._codecs])
 
     def _cost(self, codec: Codec, seen: Seen) -> float:
-        return seen["priority"] * self._alone_s(codec, seen) + self._cpu_price * self._core_s(codec, seen)
+        return seen["priority"] * self._alone_s(codec, seen) + self.cpu_price * self._core_s(codec, seen)
 
     def _alone_s(self, codec: Codec, seen: Seen) -> float:
-        speedup = _SPEEDUP[codec.family]
+        speedup = SPEEDUP[codec.family]
         return seen["none_time_s"] / (seen[speedup] if speedup else 1.0)
 
     def _core_s(self, codec: Codec, seen: Seen) -> float:
         """Core-seconds of encoding."""
-        size_bytes, encode = seen["size_mb"] * MIB, _ENCODE_RATE[codec.family]
+        size_bytes, encode = seen["size_mb"] * MIB, ENCODE_RATE[codec.family]
         if codec.keeps_baseline and seen["has_baseline"] > 0.5:
-            return size_bytes * (1.0 / _DELTA_SCAN_RATE + seen["changed"] / encode)
+            return size_bytes * (1.0 / DELTA_SCAN_RATE + seen["changed"] / encode)
         return size_bytes / encode
 
 
@@ -169,7 +172,7 @@ class Contention(Estimate):
         wire, cores = self._wire_s(codec, seen), core_s / seen["cores"]
         own = max(self._alone_s(codec, seen), wire * (1 + at_wire), cores * (1 + at_cores))
         caused = wire * at_wire + cores * at_cores
-        return seen["priority"] * own + _MEAN_PRIORITY * caused + self._cpu_price * core_s
+        return seen["priority"] * own + MEAN_PRIORITY * caused + self.cpu_price * core_s
 
     def _wire_s(self, codec: Codec, seen: Seen) -> float:
         """Seconds for which the whole path is busy with it."""

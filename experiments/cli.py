@@ -14,6 +14,7 @@ from rich.text import Text
 
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.shadow.commands import bundle_app, shadow_app
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
 from sim.errors import InputError
@@ -34,6 +35,8 @@ app = typer.Typer(
 )
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
+app.add_typer(bundle_app)
+app.add_typer(shadow_app)
 console = Console()
 
 Config = Annotated[

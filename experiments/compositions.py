@@ -8,9 +8,9 @@ from agents.joint_rules import Composed, MakePart
 from agents.policy import Policy
 from envs.base import WorldEnv
 from experiments.actions import action_names
-from experiments.bundle import BundleReport, load_bundle, verify
 from experiments.config import CompositionConfig, ExperimentConfig
-from experiments.graph_policy import GraphPolicy
+from experiments.shadow.bundle import BundlePolicy, open_bundle
+from experiments.shadow.loader import Bundle
 from sim.errors import InputError
 from sim.refusals import suggestion
 
@@ -51,11 +51,11 @@ def policy_of(place: str, name: str, env: WorldEnv) -> Policy:
         InputError: If it is unknown or must be trained, or the bundle is torn or answers other questions.
     """
     if "/" in name:
-        bundle, report = _bundle(name, env.features.names)
-        if report.actions != tuple(action_names(env)):
-            problem = f"expected the actions {', '.join(action_names(env))}, got {', '.join(report.actions)}"
+        bundle = _bundle(name, env.features.names)
+        if bundle.actions != tuple(action_names(env)):
+            problem = f"expected the actions {', '.join(action_names(env))}, got {', '.join(bundle.actions)}"
             raise InputError(name, "actions", f"{problem}; train it with the codecs and slots asked for here")
-        return bundle  # type: ignore[return-value]  # it has the face of a policy
+        return BundlePolicy(bundle, env.features)  # type: ignore[return-value]  # it has the face of a policy
     ready = [one for one, entry in policies_of(env.task).items() if entry.build is not None]
     ready += [codec.name for codec in env.codecs] if env.task == "compression" else []
     if name not in ready:
@@ -65,5 +65,5 @@ def policy_of(place: str, name: str, env: WorldEnv) -> Policy:
 
 
 @lru_cache(maxsize=8)
-def _bundle(folder: str, features: tuple[str, ...]) -> tuple[GraphPolicy, BundleReport]:
-    return load_bundle(Path(folder), features), verify(Path(folder), features)
+def _bundle(folder: str, features: tuple[str, ...]) -> Bundle:
+    return open_bundle(Path(folder), features)

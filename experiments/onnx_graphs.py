@@ -25,8 +25,8 @@ from agents.learners.masking import MaskedOffPolicy
 from agents.learners.sharing import unrolled
 from agents.supervised.ensemble import TREE_SHARE, Ensemble
 from agents.supervised.two_class import TwoClassNetwork
-from experiments.graph_policy import ACTION_SIZES
 from experiments.onnx_trees import TREE_OPSET, tree_node
+from experiments.shadow.loader import SCORES, SIZES
 
 FORBIDDEN: Final = -1e8
 """Score of what a mask forbids, as in sb3-contrib: finite, so that no runtime meets infinities."""
@@ -47,9 +47,10 @@ def sb3_graph(
         masked: Whether the graph takes a mask of the allowed actions.
 
     Returns:
-        ``scores`` are logits (PPO) or action values (DQN, of QR-DQN their means), (N, A), before the mask,
-        those of all parts of a MultiDiscrete side by side; ``action`` is int64 (N,), or (N, parts). For Box
-        actions ``scores`` are the means and ``action`` the same clipped to the space, float32 (N, size).
+        ``scores`` are probabilities (PPO; 0 for what the mask forbids) or action values (DQN, of QR-DQN their
+        means; before the mask), (N, A), those of all parts of a MultiDiscrete side by side; ``action`` is
+        int64 (N,), or (N, parts). For Box actions ``scores`` are the means and ``action`` the same clipped to
+        the space, float32 (N, size). The graph's metadata say which.
 
     Raises:
         ValueError: If the model, its observations or its actions are of another kind.
@@ -74,8 +75,9 @@ def sb3_graph(
         )
     scores = _scores(model, vecnorm)
     features = next(one.in_features for one in scores.modules() if isinstance(one, nn.Linear))
-    policy = _LearnerPolicy(scores, answered)
-    return _finished(_export(policy, features, ["action", "scores"], sum(sizes) if masked else 0), sizes)
+    policy = _LearnerPolicy(scores, answered, chooses=isinstance(model, PPO | MaskablePPO))
+    proto = exported(policy, features, ["action", "scores"], sum(sizes) if masked else 0)
+    return finished(proto, sizes, policy.meaning)
 
 
 def _scores(model: Any, vecnorm: VecNormalize | None) -> nn.Module:
@@ -105,13 +107,12 @@ def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
     """
     if isinstance(selector, TwoClassNetwork):
         network = selector.network()
-        return _finished(
-            _export(_Argmax(network), network.features, ["action", "scores"]), [selector.actions]
-        )
+        proto = exported(_Argmax(network), network.features, ["action", "scores"])
+        return finished(proto, [selector.actions], "probabilities")
     if not isinstance(selector, Ensemble):
         raise ValueError(f"expected an Ensemble or a TwoClassNetwork, got {type(selector).__name__}")
     booster, network = selector.parts()
-    proto = _export(deepcopy(network), network.features, ["network"])
+    proto = exported(deepcopy(network), network.features, ["network"])
     graph = proto.graph
     graph.initializer.extend(
         numpy_helper.from_array(np.array(share, np.float64), name)
@@ -137,7 +138,7 @@ def selector_graph(selector: Ensemble | TwoClassNetwork) -> onnx.ModelProto:
         ]
     )
     proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", TREE_OPSET))
-    return _finished(proto, [selector.actions])
+    return finished(proto, [selector.actions], "probabilities")
 
 
 class _Normalise(nn.Module):
@@ -175,13 +176,21 @@ class _MeanOverQuantiles(nn.Module):
 class _LearnerPolicy(nn.Module):
     """What ``model.predict(..., deterministic=True)`` computes."""
 
-    def __init__(self, scores: nn.Module, answered: spaces.Space[Any]) -> None:
+    def __init__(self, scores: nn.Module, answered: spaces.Space[Any], *, chooses: bool) -> None:
         super().__init__()
         self.scores = scores
+        self.chooses = chooses
         self.parts = answered.nvec.tolist() if isinstance(answered, spaces.MultiDiscrete) else None
         self.ends = None
         if isinstance(answered, spaces.Box):
             self.ends = torch.as_tensor(answered.low), torch.as_tensor(answered.high)
+
+    @property
+    def meaning(self) -> str:
+        """What the scores are, in the word of a manifest."""
+        if self.ends is not None:
+            return "numbers"
+        return "probabilities" if self.chooses else "action_values"
 
     def forward(
         self, obs: torch.Tensor, action_mask: torch.Tensor | None = None
@@ -190,9 +199,11 @@ class _LearnerPolicy(nn.Module):
         if self.ends is not None:
             return torch.clamp(scores, *self.ends), scores
         allowed = scores if action_mask is None else torch.where(action_mask, scores, FORBIDDEN)
-        if self.parts is None:
-            return allowed.argmax(1), scores
-        return torch.stack([part.argmax(1) for part in torch.split(allowed, self.parts, 1)], 1), scores
+        parts = [allowed] if self.parts is None else list(torch.split(allowed, self.parts, 1))
+        if self.chooses:
+            scores = torch.cat([part.softmax(1) for part in parts], 1)
+        actions = [part.argmax(1) for part in parts]
+        return (actions[0] if self.parts is None else torch.stack(actions, 1)), scores
 
 
 class _Argmax(nn.Module):
@@ -205,7 +216,7 @@ class _Argmax(nn.Module):
         return votes.argmax(1), votes.float()
 
 
-def _export(module: nn.Module, features: int, outputs: list[str], masked: int = 0) -> onnx.ModelProto:
+def exported(module: nn.Module, features: int, outputs: list[str], masked: int = 0) -> onnx.ModelProto:
     """The graph of a module; ``masked`` is the width of its mask, 0 without one."""
     given: tuple[torch.Tensor, ...] = (torch.zeros(2, features),)
     if masked:
@@ -229,8 +240,14 @@ def _export(module: nn.Module, features: int, outputs: list[str], masked: int = 
     return program.model_proto
 
 
-def _finished(proto: onnx.ModelProto, sizes: list[int]) -> onnx.ModelProto:
-    """Without the stack traces that the exporter leaves in it (they carry local paths), named and checked."""
+def finished(proto: onnx.ModelProto, sizes: list[int], scores: str) -> onnx.ModelProto:
+    """Without the stack traces that the exporter leaves in it (they carry local paths), named and checked.
+
+    Args:
+        proto: The graph; it is changed.
+        sizes: Actions of each part of an answer.
+        scores: What the scores are: ``probabilities``, ``action_values`` or ``numbers``.
+    """
     graph = proto.graph
     for part in (
         proto,
@@ -244,6 +261,6 @@ def _finished(proto: onnx.ModelProto, sizes: list[int]) -> onnx.ModelProto:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     del graph.value_info[:]
-    helper.set_model_props(proto, {ACTION_SIZES: json.dumps(sizes)})
+    helper.set_model_props(proto, {SIZES: json.dumps(sizes), SCORES: scores})
     onnx.checker.check_model(proto, full_check=True)
     return proto

@@ -1,19 +1,27 @@
-"""A run whose figures can be worked out by hand, and a true one: the least that has every stage, run once."""
+"""Runs and bundles whose figures can be worked out by hand, and a true run: the least with every stage."""
 
 import fcntl
 import itertools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from experiments.evidence import METRICS, Evidence
+from experiments.shadow.bundle import open_bundle
+from experiments.shadow.bundle_format import digest, seal
+from experiments.shadow.writer import ParityRows, Told, write_bundle
+from sim.errors import InputError
 
 KIND = {
     "zstd": "static",
@@ -157,3 +165,119 @@ def finished_run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the tiny run's folder, to spoil."""
     source = (finished / "tiny" / "latest").resolve()
     return Path(shutil.copytree(source, tmp_path / "results" / "tiny" / source.name))
+
+
+class Linear:
+    """Bundles whose scores are ``features @ weights``: what they must answer can be worked out by hand.
+
+    Of the last row both scores are 2 + 3 = 3 + 2 = 5: a tie, and the first action is taken.
+    """
+
+    names = ("rtt_ms", "loss", "size_mb")
+    files = ("policy.onnx", "manifest.json", "parity_features.npy", "parity_actions.npy", "parity_scores.npy")
+    rows = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 3, 1]], np.float32)
+    weights = np.array([[1, 0], [0, 1], [3, 2]], np.float32)
+    answers = np.array([0, 1, 0, 0])
+
+    def model(self, nodes, inputs, initializers, opset=18):
+        graph = helper.make_graph(
+            nodes,
+            "linear",
+            inputs,
+            [
+                helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
+                helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 2]),
+            ],
+            initializers,
+        )
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+        helper.set_model_props(proto, {"action_sizes": "[2]", "scores": "action_values"})
+        return proto
+
+    def graph(self, weights=None):
+        """Scores are ``obs @ weights``: what it must answer can be worked out by hand."""
+        nodes = [
+            helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
+            helper.make_node("ArgMax", ["scores"], ["action"], axis=1, keepdims=0),
+        ]
+        weights = self.weights if weights is None else weights
+        obs = helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", 3])
+        return self.model(nodes, [obs], [numpy_helper.from_array(weights, "weights")])
+
+    def masked_graph(self):
+        nodes = [
+            helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
+            helper.make_node("Where", ["action_mask", "scores", "least"], ["allowed"]),
+            helper.make_node("ArgMax", ["allowed"], ["action"], axis=1, keepdims=0),
+        ]
+        inputs = [
+            helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", 3]),
+            helper.make_tensor_value_info("action_mask", TensorProto.BOOL, ["batch", 2]),
+        ]
+        least = numpy_helper.from_array(np.array(-1e8, np.float32), "least")
+        return self.model(nodes, inputs, [numpy_helper.from_array(self.weights, "weights"), least])
+
+    def told(self, **changed):
+        return Told(
+            "linear",
+            "other",
+            "compression",
+            [{"name": name, "unit": "", "low": 0, "high": None} for name in self.names],
+            ["zstd", "hde"],
+            {"kind": "Discrete", "sizes": [2]},
+            {"seeds": {"training": 3}},
+            {"cost_s": 3.5, "regret": float("nan")},
+        )._replace(**changed)
+
+    def write(self, path, graph=None, answers=None, masks=None, **changed):
+        return write_bundle(
+            path,
+            graph or self.graph(),
+            self.told(**changed),
+            ParityRows(self.rows, self.answers if answers is None else answers, masks),
+            np.repeat(self.rows, 25, axis=0),
+        )
+
+    def edit(self, bundle, *, resealed=True, **changed):
+        path = bundle / "manifest.json"
+        manifest = json.loads(path.read_text()) | changed
+        if resealed:
+            manifest["seal"] = seal(manifest)
+        path.write_text(json.dumps(manifest))
+
+    def put(self, bundle, name, content):
+        """Exchange a file, with hash, length and seal that fit."""
+        (bundle / name).write_bytes(content)
+        files = json.loads((bundle / "manifest.json").read_text())["files"]
+        self.edit(bundle, files=files | {name: {"sha256": digest(content), "bytes": len(content)}})
+
+    def zipped(self, path, members, **arguments):
+        with zipfile.ZipFile(path, "w", **arguments) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        return path
+
+    def members(self, bundle):
+        return [(name, (bundle / name).read_bytes()) for name in self.files]
+
+    def refused(self, path, message):
+        with pytest.raises(InputError, match=message) as error:
+            open_bundle(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="session")
+def linear() -> Linear:
+    return Linear()
+
+
+@pytest.fixture(scope="session")
+def intact(once, linear) -> Path:
+    """A bundle to look at."""
+    return once("linear-bundle", lambda folder: linear.write(folder / "linear")) / "linear"
+
+
+@pytest.fixture
+def bundle(intact, tmp_path) -> Path:
+    """A copy of it, to spoil."""
+    return Path(shutil.copytree(intact, tmp_path / "linear"))

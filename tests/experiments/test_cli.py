@@ -269,7 +269,7 @@ def test_export_writes_bundles_over_torn_ones_and_says_how_large_and_fast_they_a
         re.search(r"bundles/(ppo|dqn)  \d+ kB, one decision \d+ us \(p99 \d+ us\)$", line) for line in lines
     )
     manifest = json.loads((finished_run / "bundles" / "ppo" / "manifest.json").read_text())
-    assert manifest["provenance"]["training_seed"] in (0, 1)
+    assert manifest["training"]["seeds"]["training"] in (0, 1)
 
 
 def test_run_prints_where_everything_lies_on_lines_of_their_own(finished):

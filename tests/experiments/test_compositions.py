@@ -13,10 +13,10 @@ from envs.compression import Compression
 from envs.joint import Joint
 from experiments.compositions import composed
 from experiments.config import CompositionConfig, ExperimentConfig
-from experiments.export import write_bundle
 from experiments.pipeline import check, evaluate_stages, train_stages
 from experiments.publish import publish
 from experiments.run_folder import RunFolder
+from experiments.shadow.writer import ParityRows, Told, write_bundle
 from sim.catalogue import find_scenario
 from sim.episode import draw_episode
 from sim.errors import InputError
@@ -48,18 +48,17 @@ def always(folder, env, chosen):
         ],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(proto, {"action_sizes": json.dumps([count])})
+    helper.set_model_props(proto, {"action_sizes": json.dumps([count]), "scores": "probabilities"})
+    told = Told(
+        "always",
+        "static",
+        "compression",
+        [{"name": one.name, "unit": "", "low": None, "high": None} for one in features.features],
+        [codec.name for codec in env.codecs],
+        {"kind": "Discrete", "sizes": [count]},
+    )
     write_bundle(
-        folder,
-        proto,
-        task="compression",
-        action_space={"kind": "Discrete", "sizes": [count]},
-        features=[{"name": one.name, "unit": "", "low": -1, "high": 1} for one in features.features],
-        actions=[codec.name for codec in env.codecs],
-        provenance={"policy": "always"},
-        evaluation={},
-        rows=np.zeros((3, len(features)), np.float32),
-        expected_actions=np.full(3, chosen),
+        folder, proto, told, ParityRows(np.zeros((3, len(features)), np.float32), np.full(3, chosen))
     )
     return str(folder)
 
@@ -92,7 +91,7 @@ def test_a_bundle_of_other_codecs_or_another_question_is_refused(tmp_path):
         ),
         ({"codec": "ppo"}, r"compositions\.trial\.codec: unknown policy 'ppo'"),
         ({"dispatch": "hde"}, r"compositions\.trial\.dispatch: unknown policy 'hde'"),
-        ({"share": "bundles/none"}, "expected a manifest, found none"),
+        ({"share": "bundles/none"}, "bundles/none: cannot be read: No such file"),
     ],
 )
 def test_an_unknown_policy_is_refused_in_one_line(policies, complaint):

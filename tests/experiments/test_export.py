@@ -19,10 +19,11 @@ from agents.supervised.ensemble import Ensemble
 from agents.supervised.network import Layer, NetworkConfig
 from agents.supervised.trees import TreesConfig
 from agents.supervised.two_class import TwoClassNetwork
-from experiments.bundle import load_bundle, measure_latency
-from experiments.export import LARGEST_BYTES, write_bundle
 from experiments.graph_policy import GraphPolicy
 from experiments.onnx_graphs import sb3_graph, selector_graph
+from experiments.shadow.bundle import measure_latency, open_bundle
+from experiments.shadow.bundle_format import LARGEST
+from experiments.shadow.writer import ParityRows, Told, write_bundle
 from sim.errors import InputError
 
 FEATURES = 8
@@ -101,18 +102,18 @@ def _features(count=FEATURES):
     return [{"name": f"f{i}", "unit": "ms", "low": 0.0, "high": 1e6} for i in range(count)]
 
 
-def _write(folder, graph, rows, expected, **changed):
-    arguments = {
-        "task": "compression",
-        "action_space": {"kind": "Discrete", "sizes": [ACTIONS]},
-        "features": _features(rows.shape[1]),
-        "actions": [f"a{i}" for i in range(ACTIONS)],
-        "provenance": {"policy": "ppo", "seed": 1},
-        "evaluation": {"cost_s": 12.5},
-        "rows": rows,
-        "expected_actions": expected,
-    }
-    return write_bundle(folder, graph, **(arguments | changed))
+def _write(folder, graph, rows, expected, masks=None, **changed):
+    told = Told(
+        "ppo",
+        "learner",
+        "compression",
+        _features(rows.shape[1]),
+        [f"a{i}" for i in range(ACTIONS)],
+        {"kind": "Discrete", "sizes": [ACTIONS]},
+        {"seeds": {"training": 1}},
+        {"cost_s": 12.5},
+    )
+    return write_bundle(folder, graph, told._replace(**changed), ParityRows(rows, expected, masks))
 
 
 def test_ppo_behind_its_normaliser_and_the_bundle_agree_on_10_000_rows(
@@ -121,7 +122,7 @@ def test_ppo_behind_its_normaliser_and_the_bundle_agree_on_10_000_rows(
     assert len(np.unique(ppo_expected)) > 1
     report = _write(tmp_path / "ppo", ppo_graph, rows, ppo_expected)
     assert (report.parity.rows, report.parity.equal, len(report.parity.wrong)) == (10_000, 10_000, 0)
-    policy = load_bundle(tmp_path / "ppo", [f"f{i}" for i in range(FEATURES)])
+    policy = open_bundle(tmp_path / "ppo", [f"f{i}" for i in range(FEATURES)])
     np.testing.assert_array_equal([policy.act(row) for row in rows], ppo_expected)
     assert policy.name == "ppo"
 
@@ -134,7 +135,7 @@ def test_dqn_and_the_bundle_agree_on_10_000_rows(tmp_path, rows):
     assert len(np.unique(expected)) > 1
     report = _write(tmp_path / "dqn", sb3_graph(model), small, expected)
     assert report.parity.equal == 10_000
-    np.testing.assert_array_equal(load_bundle(tmp_path / "dqn").act(small), expected)
+    np.testing.assert_array_equal(open_bundle(tmp_path / "dqn").act(small), expected)
 
 
 def test_answers_of_several_parts_agree_on_10_000_rows(tmp_path, rows):
@@ -143,8 +144,8 @@ def test_answers_of_several_parts_agree_on_10_000_rows(tmp_path, rows):
     expected = model.predict(env.normalize_obs(rows), deterministic=True)[0]
     names = [f"codec {i}" for i in range(4)] + [f"level {i}" for i in range(3)]
     report = _write(tmp_path / "multi", sb3_graph(model, env), rows, expected, actions=names)
-    assert (report.sizes, report.parity.equal) == ((4, 3), 10_000)
-    np.testing.assert_array_equal(load_bundle(tmp_path / "multi").act(rows[7]), expected[7])
+    assert (report.face.sizes, report.parity.equal) == ((4, 3), 10_000)
+    np.testing.assert_array_equal(open_bundle(tmp_path / "multi").act(rows[7]), expected[7])
 
 
 def test_numbers_of_ppo_are_the_clipped_means_on_10_000_rows(tmp_path, rows):
@@ -158,8 +159,8 @@ def test_numbers_of_ppo_are_the_clipped_means_on_10_000_rows(tmp_path, rows):
     assert (expected == low).any(axis=0).all() and (expected == high).any(axis=0).all()
     told = {"actions": ["link", "cpu"], "task": "allocation"}
     report = _write(tmp_path / "box", sb3_graph(model), small, expected, **told)
-    assert (report.sizes, report.masked, report.parity.equal) == ((), False, 10_000)
-    policy = load_bundle(tmp_path / "box")
+    assert (report.face.sizes, report.face.masked, report.parity.equal) == ((), False, 10_000)
+    policy = open_bundle(tmp_path / "box")
     np.testing.assert_allclose(policy.act(small[7]), expected[7], rtol=1e-5, atol=1e-5)
     moved = expected.copy()
     moved[4321, 1] += 1e-3
@@ -186,8 +187,8 @@ def test_a_masked_graph_and_its_model_agree_on_10_000_rows_and_never_take_what_i
     expected = model.predict(small, action_masks=masks, deterministic=True)[0]
     assert len(np.unique(expected)) == ACTIONS
     report = _write(tmp_path / kind, sb3_graph(model, masked=True), small, expected, masks=masks)
-    assert report.masked and report.parity.equal == 10_000
-    policy = load_bundle(tmp_path / kind)
+    assert report.face.masked and report.parity.equal == 10_000
+    policy = open_bundle(tmp_path / kind)
     answers = policy.act(small, masks)
     np.testing.assert_array_equal(answers, expected)
     assert masks[np.arange(10_000), answers].all()
@@ -205,8 +206,8 @@ def test_a_mask_forbids_in_every_part_of_an_answer(tmp_path, rows):
     names = [f"codec {i}" for i in range(4)] + [f"level {i}" for i in range(3)]
     graph = sb3_graph(model, masked=True)
     report = _write(tmp_path / "parts", graph, small, expected, actions=names, masks=masks)
-    assert (report.sizes, report.parity.equal) == ((4, 3), 10_000)
-    np.testing.assert_array_equal(load_bundle(tmp_path / "parts").act(small[3], masks[3]), expected[3])
+    assert (report.face.sizes, report.parity.equal) == ((4, 3), 10_000)
+    np.testing.assert_array_equal(open_bundle(tmp_path / "parts").act(small[3], masks[3]), expected[3])
 
 
 def test_masks_that_do_not_fit_the_graph_or_the_answers_are_refused(tmp_path, rows):
@@ -232,7 +233,7 @@ def test_the_ensemble_is_one_graph_that_agrees_on_10_000_rows(tmp_path, ensemble
     assert len(np.unique(expected)) == ACTIONS
     report = _write(tmp_path / "ensemble", ensemble_graph, rows, expected)
     assert report.parity.equal == 10_000
-    _, scores = load_bundle(tmp_path / "ensemble").run(rows)
+    _, scores = open_bundle(tmp_path / "ensemble").run(rows)
     np.testing.assert_allclose(scores, ensemble.probabilities(rows), atol=1e-7)
 
 
@@ -311,7 +312,7 @@ def _linear(weights):
     inputs = [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", len(weights)])]
     graph = helper.make_graph(nodes, "linear", inputs, outputs, [numpy_helper.from_array(weights, "weights")])
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(proto, {"action_sizes": json.dumps(sizes)})
+    helper.set_model_props(proto, {"action_sizes": json.dumps(sizes), "scores": "action_values"})
     return proto
 
 
@@ -325,7 +326,7 @@ def test_exact_ties_are_let_through_and_counted(tmp_path):
 
 
 def test_a_graph_of_more_than_five_megabytes_is_refused_with_the_way_out(tmp_path):
-    graph = _linear(np.zeros((LARGEST_BYTES // 16 + 1, ACTIONS), np.float32))
+    graph = _linear(np.zeros((LARGEST["policy.onnx"] // 16 + 1, ACTIONS), np.float32))
     with pytest.raises(InputError, match=r"must be below 5 MB, got 5\.0 MB; train fewer or shallower trees"):
         _write(tmp_path / "large", graph, np.zeros((1, FEATURES), np.float32), np.array([0]))
     assert list(tmp_path.iterdir()) == []
@@ -334,17 +335,19 @@ def test_a_graph_of_more_than_five_megabytes_is_refused_with_the_way_out(tmp_pat
 def test_an_older_bundle_is_replaced_and_anything_else_is_left_alone(tmp_path, ppo_graph, ppo_expected, rows):
     bundle = tmp_path / "deep" / "ppo"
     for seed in (1, 2):
-        _write(bundle, ppo_graph, rows[:50], ppo_expected[:50], provenance={"seed": seed})
-    assert json.loads((bundle / "manifest.json").read_text())["provenance"] == {"seed": 2}
+        _write(bundle, ppo_graph, rows[:50], ppo_expected[:50], training={"seeds": {"training": seed}})
+    assert json.loads((bundle / "manifest.json").read_text())["training"]["seeds"] == {"training": 2}
     assert sorted(file.name for file in bundle.iterdir()) == [
         "manifest.json",
-        "parity.parquet",
+        "parity_actions.npy",
+        "parity_features.npy",
+        "parity_scores.npy",
         "policy.onnx",
     ]
     assert [file.name for file in bundle.parent.iterdir()] == ["ppo"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    with pytest.raises(InputError, match="expected a new folder or an older bundle"):
+    with pytest.raises(InputError, match="expected a new name or an older bundle"):
         _write(tmp_path / "mine", ppo_graph, rows[:50], ppo_expected[:50])
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
@@ -352,7 +355,7 @@ def test_an_older_bundle_is_replaced_and_anything_else_is_left_alone(tmp_path, p
 def test_the_same_export_gives_the_same_bytes(tmp_path, ppo_graph, ppo_expected, rows):
     for name in ("first", "second"):
         _write(tmp_path / name, ppo_graph, rows[:100], ppo_expected[:100])
-    for file in ("policy.onnx", "parity.parquet", "manifest.json"):
+    for file in ("policy.onnx", "parity_scores.npy", "manifest.json"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 

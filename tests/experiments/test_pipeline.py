@@ -16,12 +16,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from envs.features import CODEC_FEATURES
-from experiments.bundle import verify
 from experiments.config import ExperimentConfig
 from experiments.evidence import METRICS
 from experiments.pipeline import check
 from experiments.publish import publish
 from experiments.run_folder import RunFolder
+from experiments.shadow.bundle import open_bundle
 from sim.errors import InputError
 from sim.settings import load
 
@@ -222,12 +222,15 @@ def test_every_policy_writes_to_tensorboard_under_the_same_tags(run):
 
 def test_both_bundles_verify_and_say_where_they_come_from(run):
     for name in ("ppo", "dqn"):
-        report = verify(run / "bundles" / name, CODEC_FEATURES.names)
-        assert len(report.parity.wrong) == 0
-        assert report.actions == ("none", "zstd", "hde", "amst")
-        assert report.provenance["policy"] == name
-        assert report.provenance["experiment"] == "tiny"
-        assert set(report.evaluation["cost_s"]) == {"metro"}
+        bundle = open_bundle(run / "bundles" / name, CODEC_FEATURES.names)
+        assert len(bundle.parity.wrong) == 0
+        assert bundle.actions == ("none", "zstd", "hde", "amst")
+        training = bundle.manifest["training"]
+        assert training["policy"] == training["config"]["name"] == name
+        assert training["data"]["experiment"] == "tiny" and training["data"]["scenarios"] == ["metro"]
+        assert training["seeds"]["experiment"] == 3
+        assert bundle.manifest["scores"] == {"ppo": "probabilities", "dqn": "action_values"}[name]
+        assert set(bundle.manifest["metrics"]["cost_s"]) == {"metro"}
     assert [row["policy"] for row in json.loads((run / "models.json").read_text())] == ["ppo", "dqn"]
 
 

@@ -1,0 +1,1 @@
+"""From an exported policy to one that has earned its place beside the incumbent."""
