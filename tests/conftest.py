@@ -1,6 +1,7 @@
-"""What every test runs under: one thread, the same Hypothesis examples each time; and answers by chance."""
+"""What every test runs under: one thread, Ctrl-C as ever, the same Hypothesis examples; answers by chance."""
 
 import os
+import signal
 
 # Before anything loads torch or BLAS: they read it once, and two test processes share two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -14,6 +15,9 @@ from sim.sharing import MOST_STREAMS
 
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
 settings.load_profile("house")
+
+# A shell that runs the tests in the background has them, and the commands they start, ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RandomAnswers:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from agents.catalogue import make_policy
 from agents.play import play
@@ -14,6 +15,7 @@ from envs.compression import Compression
 from envs.scheduling import Scheduling
 from experiments import cli
 from experiments.bundles import rule_bundle
+from experiments.shadow import commands
 from experiments.shadow.bundle import BundlePolicy, open_bundle
 from experiments.shadow.explore import log_decisions
 from experiments.shadow.rule_graphs import rule_names
@@ -31,7 +33,7 @@ def say(capsys, monkeypatch):
 
     def run(*words):
         monkeypatch.setattr("sys.argv", ["dwcp-gym", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setattr(commands, "console", Console(width=160))
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed, complaints = capsys.readouterr()

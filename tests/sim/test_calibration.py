@@ -14,7 +14,7 @@ from sim.calibration.fit import fit_tables, write_fitted
 from sim.calibration.laws import FITTED_FILE, load_fitted
 from sim.calibration.rates import METHODS, fit_rate, fit_ratio, rows_of, with_ratio3
 from sim.calibration.tables import FOLDER, MEASUREMENTS, STALENESS, read_table
-from sim.codecs import ZSTD_LEVELS, _ratio, coder_rate, delta_fraction
+from sim.codecs import ZSTD_LEVELS, coder_rate, coder_ratio, delta_fraction
 from sim.errors import InputError
 
 COLUMNS = "payload,cls,method,offset,size,ratio,c_MBps,d_MBps,z1sc,Hs,rep4k,zero4k,chg4k,miss4k"
@@ -35,7 +35,7 @@ def ratio_errors_on_unseen_payloads(rows: pd.DataFrame) -> np.ndarray:
     for payload in rows["payload"].unique():
         unseen = rows[rows["payload"] == payload]
         law = fit_ratio(rows[rows["payload"] != payload])
-        errors.append(np.abs(_ratio(law, array(unseen, "ratio3")) / array(unseen, "ratio") - 1))
+        errors.append(np.abs(coder_ratio(law, array(unseen, "ratio3")) / array(unseen, "ratio") - 1))
     return np.concatenate(errors)
 
 

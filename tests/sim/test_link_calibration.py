@@ -21,7 +21,7 @@ from sim.units import MBIT, MS
 from sim.workloads import Workload
 from sim.world import World
 
-TRUE = LinkModel(80 * MBIT, rtt_s=30 * MS, loss=2e-3, cross_streams=0.0, step_s=5.0)
+TRUE = LinkModel(24 * MBIT, rtt_s=30 * MS, loss=2e-3, cross_streams=0.0, step_s=5.0)
 SITE = SCENARIOS["internet"].with_(
     requests=120,
     start_hour=12.0,
