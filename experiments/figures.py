@@ -16,6 +16,9 @@ SHOWN: Final = (40.0, 147.0)
 LINE_IN: Final = 0.2
 """Height of one policy's line in a panel, in inches."""
 
+_LETTER: Final = 0.0086
+"""Width of a letter of a policy's name, as a share of a figure's."""
+
 
 def learning_curves(curves: pd.DataFrame, levels: Mapping[str, tuple[str, float]]) -> Figure:
     """Validation cost against training steps: the mean of a learner's seeds, and the band they span.
@@ -66,7 +69,7 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
     policies, scenarios = list(kinds), list(dict.fromkeys(costs["scenario"]))
     columns = min(3, len(scenarios))
     lines = -(-len(scenarios) // columns)
-    height = 1.35 + lines * (LINE_IN * len(policies) + 0.55)
+    height = 1.35 + lines * (LINE_IN * len(policies) + 0.7)
     figure, charts = panels(
         lines,
         columns,
@@ -83,13 +86,11 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
         axes.axvline(100, color=PAR, linewidth=1.2, zorder=1)
         for row in rows.to_dict("records"):
             _dot(axes, row, policies.index(row["policy"]), (low, high))
-        axes.set_title(scenarios[number], loc="left", fontsize=10, fontweight="bold", pad=5)
-        axes.set_title(
-            rows["best_static"].iloc[0] and f"100 %: {rows['best_static'].iloc[0]}",
-            loc="right",
-            fontsize=8.5,
-            color=PAR,
-            pad=5,
+        best = rows["best_static"].iloc[0]
+        axes.set_title(scenarios[number], loc="left", fontsize=10, fontweight="bold", pad=17)
+        note = best and f"100 %: {best}"
+        axes.annotate(
+            note, (0, 1), (0, 5), "axes fraction", textcoords="offset points", fontsize=8.5, color=PAR
         )
         axes.set_ylim(len(policies) - 0.4, -0.6)
         axes.set_xlim(low, high)
@@ -101,11 +102,11 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
         if number + columns >= len(scenarios):
             axes.set_xlabel("cost, % of the best static policy")
     figure.subplots_adjust(
-        left=0.15,
+        left=max(0.15, _LETTER * max(map(len, policies))),
         right=0.985,
-        top=1 - 0.95 / height,
+        top=1 - 1.1 / height,
         bottom=0.5 / height,
-        hspace=0.5 / (LINE_IN * len(policies)),
+        hspace=0.65 / (LINE_IN * len(policies)),
         wspace=0.08,
     )
     return figure
