@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments.cli import main
 from experiments.evidence import METRICS, Evidence
 from experiments.shadow.bundle import open_bundle
 from experiments.shadow.bundle_format import digest, seal
@@ -53,6 +54,23 @@ def _row(policy: str, seed: int, scenario: str, split: str, episode: int, factor
     if policy == "best_found":
         row.update(agreement=float("nan"))
     return row
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    """Runs the command line in this process: code, standard output, lines of standard error."""
+
+    def call(*words: object) -> tuple[int, str, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["dwcp-gym", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err.splitlines()
+
+    return call
 
 
 @pytest.fixture

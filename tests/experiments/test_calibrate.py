@@ -1,6 +1,6 @@
 """The command `dwcp-gym calibrate`: from files and logs to what a run takes, and refusals in one line."""
 
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("backports.zstd", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
 pytest.importorskip("lz4.frame", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
 
-from experiments.cli import main
 from sim.calibration.laws import load_fitted
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS
@@ -20,37 +19,26 @@ from sim.world import World
 
 
 @pytest.fixture
-def say(monkeypatch, capsys):
-    """Runs the command line in this process: code, standard output, lines of standard error."""
-
-    def call(*words: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["dwcp-gym", "calibrate", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            main()
-            code = 0
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err.splitlines()
-
-    return call
+def calibrate(monkeypatch, say):
+    """Runs `dwcp-gym calibrate` on a wide screen; gives what `say` gives."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return partial(say, "calibrate")
 
 
-def test_codecs_are_measured_fitted_and_drawn(say, tmp_path):
+def test_codecs_are_measured_fitted_and_drawn(calibrate, tmp_path):
     content = np.random.default_rng(0).integers(97, 107, MIB, dtype=np.uint8).tobytes()
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_bytes(content[: MIB // 2])
     out = tmp_path / "mine"
     words = (f"text-log={tmp_path}", "--out", out, "--seconds", 2, "--repeats", 1)
-    code, printed, complaints = say("codecs", *words)
+    code, printed, complaints = calibrate("codecs", *words)
     assert (code, complaints) == (0, [])
     assert "zstd3 encode rate" in printed and f"environment.calibration={out / 'fitted.json'}" in printed
     assert load_fitted(out / "fitted.json").memcpy > 0
     assert (out / "fit.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_link_is_fitted_and_written_as_a_scenario(say, tmp_path):
+def test_a_link_is_fitted_and_written_as_a_scenario(calibrate, tmp_path):
     scenario = SCENARIOS["wan"].with_(requests=60)
     world = World(draw_episode(scenario, 1), list(CODECS.values()))
     while world.next_question() is not None:
@@ -58,7 +46,7 @@ def test_a_link_is_fitted_and_written_as_a_scenario(say, tmp_path):
     write_transfers(world, tmp_path / "log.csv")
     site = tmp_path / "my-site.yaml"
     words = ("--scenario", "wan", "--out", site, "--evaluations", 60, "--draws", 2)
-    code, printed, complaints = say("link", tmp_path / "log.csv", *words)
+    code, printed, complaints = calibrate("link", tmp_path / "log.csv", *words)
     assert (code, complaints) == (0, [])
     assert "capacity, Mbit/s" in printed and "held-out error fitted: median" in printed
     assert resolve(str(site)).name == "my-site"
@@ -74,6 +62,6 @@ def test_a_link_is_fitted_and_written_as_a_scenario(say, tmp_path):
         (("link", "log.csv"), "log.csv"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_one_line(say, words, problem):
-    code, _, complaints = say(*words)
+def test_what_cannot_be_used_is_refused_in_one_line(calibrate, words, problem):
+    code, _, complaints = calibrate(*words)
     assert code == 2 and len(complaints) == 1 and problem in complaints[0], complaints

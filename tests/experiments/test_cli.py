@@ -8,27 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import main
-
 ROOT = Path(__file__).parents[2]
 VERBS = ("run", "train", "evaluate", "compare", "report", "export", "scenarios", "label", "policies", "bench")
-
-
-@pytest.fixture
-def say(monkeypatch, capsys):
-    """Runs the command line in this process: code, standard output, lines of standard error."""
-
-    def call(*words: object) -> tuple[int, str, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["dwcp-gym", *map(str, words)])
-        try:
-            main()
-            code = 0
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err.splitlines()
-
-    return call
 
 
 @pytest.fixture

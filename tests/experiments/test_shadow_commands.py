@@ -13,7 +13,6 @@ from agents.catalogue import make_policy
 from agents.play import play
 from envs.compression import Compression
 from envs.scheduling import Scheduling
-from experiments import cli
 from experiments.bundles import rule_bundle
 from experiments.shadow import commands
 from experiments.shadow.bundle import BundlePolicy, open_bundle
@@ -28,16 +27,13 @@ ENV = Compression(SITE)
 
 
 @pytest.fixture
-def say(capsys, monkeypatch):
-    """Runs a command in this process: exit code, what it printed, what it complained of."""
+def say(say, monkeypatch):
+    """Runs a command in this process: exit code, what it printed on a wide screen, what it complained of."""
 
     def run(*words):
-        monkeypatch.setattr("sys.argv", ["dwcp-gym", *map(str, words)])
         monkeypatch.setattr(commands, "console", Console(width=160))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed, complaints = capsys.readouterr()
-        return ended.value.code or 0, printed, complaints
+        code, printed, complaints = say(*words)
+        return code, printed, "".join(f"{line}\n" for line in complaints)
 
     return run
 
