@@ -58,19 +58,18 @@ class Outbox:
                 for the receiver may have stopped reading it until the earlier ones come on others.
         """
         async with self._changed:
-            while True:
-                await self._changed.wait_for(lambda: any(place > after for place in self._ready))
-                place = min(place for place in self._ready if place > after)
-                self._ready.remove(place)
-                if place in self._held:
-                    self._changed.notify_all()
-                    return place, self._held[place]
+            await self._changed.wait_for(lambda: any(place > after for place in self._ready))
+            place = min(place for place in self._ready if place > after)
+            self._ready.remove(place)
+            self._changed.notify_all()
+            return place, self._held[place]
 
     async def acknowledge(self, before: int) -> None:
         """Let go of all pieces before a place: the receiver has decoded them."""
         async with self._changed:
             for place in range(self._acknowledged, min(before, self._next)):
                 self._held_bytes -= len(self._held.pop(place) or b"")
+                self._ready.discard(place)  # taken back from a connection that broke after it had brought it
             self._acknowledged = max(self._acknowledged, min(before, self._next))
             self._changed.notify_all()
 
