@@ -30,7 +30,7 @@ _PATIENCE_S: Final = 30.0
 _SCHEMA: Final = """
 CREATE TABLE models (
     version TEXT PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, added REAL NOT NULL,
-    features TEXT NOT NULL, actions TEXT NOT NULL);
+    features TEXT NOT NULL, actions TEXT NOT NULL, scores TEXT NOT NULL);
 CREATE TABLE feature_lists (id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
 CREATE TABLE decisions (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time REAL NOT NULL, region TEXT NOT NULL,
@@ -106,16 +106,16 @@ class Store:
         values = (version, manifest["name"], target.name, self.clock(), _json(names))
         with self._write() as base:
             base.execute(
-                "INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?, ?, ?)",
-                (*values, _json(manifest["actions"])),
+                "INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, _json(manifest["actions"]), manifest["scores"]),
             )
         return self.models()[version]
 
     def models(self) -> dict[str, Model]:
         """All models by version, oldest first."""
-        rows = self._all("SELECT version, name, file, added, features, actions FROM models ORDER BY rowid")
+        rows = self._all("SELECT * FROM models ORDER BY rowid")
         return {
-            row[0]: Model._make((*row[:4], tuple(json.loads(row[4])), tuple(json.loads(row[5]))))
+            row[0]: Model._make((*row[:4], *(tuple(json.loads(one)) for one in row[4:6]), row[6]))
             for row in rows
         }
 

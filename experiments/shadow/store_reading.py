@@ -12,7 +12,7 @@ from experiments.shadow.store_rows import Decision, Decisions
 _NUMBERS: Final = ("time", "propensity", "confidence", "incumbent_ms", "candidate_ms")
 _FIELDS: Final = tuple(one for one in Decision._fields if one not in ("features", "names"))
 SELECT: Final = (
-    f"SELECT d.seq, o.seq, d.feature_list, d.features, o.cost_s, o.best, o.costs, "
+    f"SELECT d.seq, o.seq, d.feature_list, d.features, o.time, o.cost_s, o.best, o.costs, "
     f"{', '.join(f'd.{one}' for one in _FIELDS)} "
     "FROM decisions AS d LEFT JOIN outcomes AS o ON o.decision = d.id"
 )
@@ -30,7 +30,7 @@ def as_columns(rows: Sequence[tuple[Any, ...]], lists: Mapping[int, tuple[str, .
         block = np.frombuffer(b"".join(rows[place][3] for place in span), "<f4").reshape(len(span), -1)
         features[span[0] : span[-1] + 1, [places[name] for name in lists[number]]] = block
     columns: dict[str, Any] = {}
-    for place, name in enumerate(_FIELDS, start=7):
+    for place, name in enumerate(_FIELDS, start=8):
         values = [row[place] for row in rows]
         if name == "allowed":
             values = [None if one is None else tuple(json.loads(one)) for one in values]
@@ -42,8 +42,9 @@ def as_columns(rows: Sequence[tuple[Any, ...]], lists: Mapping[int, tuple[str, .
         names,
         features,
         np.array([row[4] for row in rows], np.float64),
-        _objects([row[5] for row in rows]),
-        _objects([None if row[6] is None else json.loads(row[6]) for row in rows]),
+        np.array([row[5] for row in rows], np.float64),
+        _objects([row[6] for row in rows]),
+        _objects([None if row[7] is None else json.loads(row[7]) for row in rows]),
     )
 
 

@@ -26,6 +26,7 @@ class Model(NamedTuple):
         added: When, in seconds since 1970.
         features: Names in the order of its input.
         actions: Names.
+        scores: What its scores mean: probabilities, action_values, preferences or numbers.
     """
 
     version: str
@@ -34,6 +35,7 @@ class Model(NamedTuple):
     added: float
     features: tuple[str, ...]
     actions: tuple[str, ...]
+    scores: str
 
 
 class Decision(NamedTuple):
@@ -137,6 +139,7 @@ class Decisions:
             numbers as float64 with NaN.
         names: Features in the order in which they first appear.
         features: In units, NaN where unknown, float32 (n, F).
+        known: When the outcome came, seconds since 1970, NaN where unknown.
         cost_s: What each cost, NaN where unknown.
         best: Best action, None where unknown, objects.
         costs: What each action would have cost: a mapping, or None where unknown, objects.
@@ -147,6 +150,7 @@ class Decisions:
     columns: Mapping[str, NDArray[Any]]
     names: tuple[str, ...]
     features: NDArray[np.float32]
+    known: NDArray[np.float64]
     cost_s: NDArray[np.float64]
     best: NDArray[np.object_]
     costs: NDArray[np.object_]

@@ -71,7 +71,7 @@ def test_an_outcome_is_kept_once_and_stays_as_it_was_first(store):
     assert store.write([], sent) == ["stored", "repeated", "conflict", "unknown"]
     read = store.settled()
     assert (list(read["id"]), list(read.cost_s), list(read.best)) == (["b"], [2.5], ["hde"])
-    assert read.costs[0] == {"hde": 2.0, "zstd": 2.5}
+    assert (read.costs[0], read.known[0]) == ({"hde": 2.0, "zstd": 2.5}, 3.0)
     assert np.isnan(store.decisions().cost_s[0])
     assert len(store.settled(after=int(read.settled[-1]))) == 0
 

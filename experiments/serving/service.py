@@ -1,0 +1,154 @@
+"""The service without its web: decisions, outcomes, and a look at the store every second."""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from experiments.rollout.assignment import SHARES
+from experiments.serving.channel import WORKER, Channel
+from experiments.serving.decider import Asking, Decided, Decider
+from experiments.serving.deployment import Deployment, deploy
+from experiments.serving.journal import Journal
+from experiments.serving.limits import Limits
+from experiments.serving.meters import Meters
+from experiments.serving.summary import Summary, summarise
+from experiments.shadow.store import Store
+from experiments.shadow.store_rows import Outcome, Receipt
+from sim.errors import InputError
+
+_SUMMARY_S: Final = 5.0
+"""How old the figures of the page may be."""
+_TIDY_S: Final = 3600.0
+
+
+class Service:
+    """Answers from a store's incumbent, with its candidate beside it.
+
+    Args:
+        store: Of the rollout.
+        limits: Budgets and bounds.
+        worker: Command of the candidate's process.
+
+    Raises:
+        InputError: If the store has no incumbent, or a bundle cannot be served.
+    """
+
+    def __init__(self, store: Store, limits: Limits, worker: Sequence[str] = WORKER) -> None:
+        self.store, self.limits, self.meters = store, limits, Meters()
+        self._reader = Store(store.folder, store.clock)
+        self._worker = worker
+        self._now = deploy(store, limits, worker=worker)
+        self._journal = Journal(store, limits)
+        self._decider = Decider(limits, store.clock, f"{store.count('services'):x}")
+        self._asked: deque[Decided] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looking, self._counting = asyncio.Lock(), asyncio.Lock()
+        self._summary: Summary | None = None
+        self._summary_at = 0.0
+        self._changes = -1
+
+    @property
+    def now(self) -> Deployment:
+        """Who answers at the moment."""
+        return self._now
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not ready; empty if it is."""
+        return self._journal.failing
+
+    async def start(self) -> None:
+        """Begin to work."""
+        self._journal.start()
+        if self._now.channel is not None:
+            self._now.channel.start()
+        self._tasks = [asyncio.create_task(self._look_on()), asyncio.create_task(self._tidy())]
+
+    async def close(self) -> None:
+        """Write what waits, end the candidate, let go of the store."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._now.channel is not None:
+            await self._now.channel.close()
+        await self._journal.close()
+        self._reader.close()
+
+    async def decide(self, asking: Asking) -> Decided:
+        """Answer a question, and log it."""
+        decided = await self._decider.decide(self._now, asking)
+        self._journal.add(decided)
+        self.meters.count(decided)
+        if decided.asked is not None:
+            self._asked.append(decided)
+            while self._asked and self._asked[0].ready:
+                self.meters.count_candidate(self._asked.popleft())
+        return decided
+
+    async def settle(self, outcomes: Sequence[Outcome]) -> list[Receipt]:
+        """Store outcomes; on the disk when it returns."""
+        receipts = await self._journal.settle(outcomes)
+        for receipt in receipts:
+            self.meters.outcomes.labels(receipt).inc()
+        return receipts
+
+    async def reload(self) -> None:
+        """Take up roles and stages from the store; requests that have begun end as they began."""
+        async with self._looking:
+            before = self._now
+            try:
+                now = await asyncio.to_thread(deploy, self._reader, self.limits, before, self._worker)
+            except InputError as error:
+                print(f"not taken up: {error}", file=sys.stderr, flush=True)
+                return
+            if now.channel is not before.channel and now.channel is not None:
+                now.channel.start()
+            self._now = now
+            if before.channel is not None and now.channel is not before.channel:
+                await self._retire(before.channel)
+
+    async def summary(self) -> Summary:
+        """Figures of the page, at most some seconds old."""
+        loop = asyncio.get_running_loop()
+        async with self._counting:
+            if self._summary is None or loop.time() - self._summary_at > _SUMMARY_S:
+                self._summary = await asyncio.to_thread(summarise, self._reader)
+                self._summary_at = loop.time()
+        return self._summary
+
+    async def scrape(self) -> bytes:
+        """What Prometheus reads."""
+        meters, summary, now = self.meters, await self.summary(), self.store.clock()
+        meters.waiting.set(len(self._journal))
+        meters.lost.set(self._journal.lost)
+        meters.fallbacks.set(self._decider.fallbacks)
+        for role, share in summary.accuracy.items():
+            meters.accuracy.labels(role).set(share)
+        if summary.gain is not None:
+            meters.gain.set(summary.gain.pct)
+        for role, seat in (("incumbent", self._now.incumbent), ("candidate", self._now.candidate)):
+            if seat is not None:
+                meters.age.labels(role).set(now - seat.model.added)
+        for region, stage in self._now.stages.items():
+            meters.share.labels(region).set(SHARES[stage])
+        return meters.text()
+
+    async def _retire(self, channel: Channel) -> None:
+        """Let a channel answer what it was asked, then end it."""
+        await asyncio.sleep(2 * self.limits.shadow_s)
+        await channel.close()
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.look_s)
+            changes = await asyncio.to_thread(self._reader.changes)
+            if changes != self._changes:
+                self._changes = changes
+                await self.reload()
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.to_thread(self._reader.forget, self.store.clock() - self.limits.keep_s)
+            await asyncio.sleep(_TIDY_S)
