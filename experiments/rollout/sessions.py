@@ -117,7 +117,7 @@ def sides(read: Decisions, candidate: str, share: float) -> Truths:
 def chosen(read: Decisions, keep: Truths) -> Decisions:
     """Those of some decisions where ``keep`` is True."""
     columns = {name: column[keep] for name, column in read.columns.items()}
-    told = read.cost_s[keep], read.best[keep], read.costs[keep]
+    told = read.known[keep], read.cost_s[keep], read.best[keep], read.costs[keep]
     return Decisions(read.seq[keep], read.settled[keep], columns, read.names, read.features[keep], *told)
 
 

@@ -33,7 +33,6 @@ from experiments.serving.shapes import (
     Receipts,
     Refusal,
 )
-from experiments.serving.summary import as_json
 from experiments.shadow.store_rows import Outcome
 
 _PAGES: Final = {
@@ -170,9 +169,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             for role, seat in seats.items()
         }
         state = now.channel.state if now.channel is not None else None
-        return as_json(
-            found, names | {"state": state, "stages": dict(now.stages), "now": service.store.clock()}
-        )
+        return found | names | {"state": state, "stages": dict(now.stages), "now": service.store.clock()}
 
     @app.get("/healthz", operation_id="health", summary="Does it live?")
     async def health() -> Health:

@@ -1,10 +1,11 @@
 """The service without its web: decisions, outcomes, and a look at the store every second."""
 
 import asyncio
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from experiments.rollout.assignment import SHARES
 from experiments.serving.channel import WORKER, Channel
@@ -13,13 +14,14 @@ from experiments.serving.deployment import Deployment, deploy
 from experiments.serving.journal import Journal
 from experiments.serving.limits import Limits
 from experiments.serving.meters import Meters
-from experiments.serving.summary import Summary, summarise
+from experiments.serving.summary import SUMMARY
 from experiments.shadow.store import Store
 from experiments.shadow.store_rows import Outcome, Receipt
 from sim.errors import InputError
 
-_SUMMARY_S: Final = 5.0
-"""How old the figures of the page may be."""
+WATCH: Final = (sys.executable, "-m", "experiments.serving.watch")
+"""Command of the process that watches; folder and ``move`` follow."""
+_AGAIN_S: Final = 5.0
 _TIDY_S: Final = 3600.0
 
 
@@ -30,23 +32,25 @@ class Service:
         store: Of the rollout.
         limits: Budgets and bounds.
         worker: Command of the candidate's process.
+        move: Whether the gates may move the candidate.
 
     Raises:
         InputError: If the store has no incumbent, or a bundle cannot be served.
     """
 
-    def __init__(self, store: Store, limits: Limits, worker: Sequence[str] = WORKER) -> None:
+    def __init__(
+        self, store: Store, limits: Limits, worker: Sequence[str] = WORKER, *, move: bool = True
+    ) -> None:
         self.store, self.limits, self.meters = store, limits, Meters()
         self._reader = Store(store.folder, store.clock)
         self._worker = worker
+        self._watch = [*WATCH, str(store.folder), *["move"] * move]
         self._now = deploy(store, limits, worker=worker)
         self._journal = Journal(store, limits)
         self._decider = Decider(limits, store.clock, f"{store.count('services'):x}")
         self._asked: deque[Decided] = deque()
         self._tasks: list[asyncio.Task[None]] = []
-        self._looking, self._counting = asyncio.Lock(), asyncio.Lock()
-        self._summary: Summary | None = None
-        self._summary_at = 0.0
+        self._looking = asyncio.Lock()
         self._changes = -1
 
     @property
@@ -65,6 +69,7 @@ class Service:
         if self._now.channel is not None:
             self._now.channel.start()
         self._tasks = [asyncio.create_task(self._look_on()), asyncio.create_task(self._tidy())]
+        self._tasks.append(asyncio.create_task(self._keep_watch()))
 
     async def close(self) -> None:
         """Write what waits, end the candidate, let go of the store."""
@@ -109,14 +114,9 @@ class Service:
             if before.channel is not None and now.channel is not before.channel:
                 await self._retire(before.channel)
 
-    async def summary(self) -> Summary:
-        """Figures of the page, at most some seconds old."""
-        loop = asyncio.get_running_loop()
-        async with self._counting:
-            if self._summary is None or loop.time() - self._summary_at > _SUMMARY_S:
-                self._summary = await asyncio.to_thread(summarise, self._reader)
-                self._summary_at = loop.time()
-        return self._summary
+    async def summary(self) -> dict[str, Any]:
+        """Figures of the page, as the watching process left them; empty before the first."""
+        return await asyncio.to_thread(self._reader.setting, SUMMARY) or {}
 
     async def scrape(self) -> bytes:
         """What Prometheus reads."""
@@ -124,10 +124,10 @@ class Service:
         meters.waiting.set(len(self._journal))
         meters.lost.set(self._journal.lost)
         meters.fallbacks.set(self._decider.fallbacks)
-        for role, share in summary.accuracy.items():
+        for role, share in summary.get("accuracy", {}).items():
             meters.accuracy.labels(role).set(share)
-        if summary.gain is not None:
-            meters.gain.set(summary.gain.pct)
+        if summary.get("gain"):
+            meters.gain.set(summary["gain"]["pct"])
         for role, seat in (("incumbent", self._now.incumbent), ("candidate", self._now.candidate)):
             if seat is not None:
                 meters.age.labels(role).set(now - seat.model.added)
@@ -147,6 +147,17 @@ class Service:
             if changes != self._changes:
                 self._changes = changes
                 await self.reload()
+
+    async def _keep_watch(self) -> None:
+        """Have a process that watches at all times."""
+        while True:
+            process = await asyncio.create_subprocess_exec(*self._watch, stdin=asyncio.subprocess.PIPE)
+            try:
+                await process.wait()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            await asyncio.sleep(_AGAIN_S)
 
     async def _tidy(self) -> None:
         while True:

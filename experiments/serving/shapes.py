@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from experiments.serving.published import DataChars, Historical, NetworkState, SystemState
 
@@ -76,6 +76,12 @@ class Feedback(_Shape):
     costs: dict[Word, Cost] | None = Field(
         None, min_length=1, max_length=64, description="What each action would have cost, if anyone knows."
     )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Feedback":
+        if self.costS is None and self.best is None and self.costs is None:
+            raise ValueError("expected costS, best or costs")
+        return self
 
 
 class Feedbacks(_Shape):

@@ -1,6 +1,5 @@
 """What the page and the meters tell of a store: agreement, accuracy, latency, gain, drift, the rollout."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -11,13 +10,17 @@ from numpy.typing import NDArray
 from experiments.shadow.bundle_files import read_files, read_manifest
 from experiments.shadow.drift import Drift, drift
 from experiments.shadow.store import Store
-from experiments.shadow.store_rows import Decisions, Transition
+from experiments.shadow.store_rows import Decisions
 
+SUMMARY: Final = "summary"
+"""Setting of the store that holds the figures."""
 _ROWS: Final = 5000
 """The last decisions that the figures are of."""
 _SPANS: Final = 40
 """Points of a curve."""
 _DAY_S: Final = 86400.0
+_STEPS: Final = 30
+"""Of the rollout, the last ones."""
 _Z: Final = 1.96
 
 
@@ -42,47 +45,42 @@ class Gain(NamedTuple):
     basis: str
 
 
-class Summary(NamedTuple):
-    """Figures of the last decisions."""
+def summarise(store: Store, standings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of the last decisions of a store, as a JSON document without NaN.
 
-    decisions: int
-    asked: int
-    answered: int
-    agreement: float | None
-    accuracy: Mapping[str, float]
-    errors: Mapping[str, int]
-    candidate_ms: Mapping[str, float]
-    incumbent_ms: Mapping[str, float]
-    gain: Gain | None
-    drift: Sequence[Drift]
-    curves: Mapping[str, Sequence[float | None]]
-    transitions: Sequence[Transition]
-
-
-def summarise(store: Store) -> Summary:
-    """Figures of the last decisions of a store that asked the present candidate."""
+    Args:
+        store: To read.
+        standings: Of the rollout, one a region, as `experiments.rollout` has them.
+    """
     candidate, now = store.role("candidate"), store.clock()
     read = store.latest(_ROWS)
     mine, theirs = read["incumbent_action"], read["candidate_action"]
-    asked = np.array([one is not None for one in read["candidate"]], bool)
     answered = np.array([one is not None for one in theirs], bool)
     agrees = np.where(answered, mine == theirs, np.nan).astype(np.float64)
     errors = [one for one in read["error"] if one is not None]
-    recent = read["time"] >= now - _DAY_S
-    return Summary(
-        decisions=store.last_seq(),
-        asked=int(asked.sum()),
-        answered=int(answered.sum()),
-        agreement=_mean(agrees),
-        accuracy=_accuracy(read, recent),
-        errors={word: errors.count(word) for word in sorted(set(errors))},
-        candidate_ms=_percentiles(read["candidate_ms"]),
-        incumbent_ms=_percentiles(read["incumbent_ms"]),
-        gain=gain(read),
-        drift=_drift(store, read),
-        curves=_curves(read, agrees),
-        transitions=store.transitions(candidate=candidate) if candidate else [],
-    )
+    found = gain(read)
+    document = {
+        "time": now,
+        "decisions": store.last_seq(),
+        "rows": len(read),
+        "asked": sum(one is not None for one in read["candidate"]),
+        "answered": int(answered.sum()),
+        "agreement": _mean(agrees),
+        "accuracy": _accuracy(read, read["time"] >= now - _DAY_S),
+        "errors": {word: errors.count(word) for word in sorted(set(errors))},
+        "candidate_ms": _percentiles(read["candidate_ms"]),
+        "incumbent_ms": _percentiles(read["incumbent_ms"]),
+        "gain": found and found._asdict(),
+        "drift": [one._asdict() | {"drifted": one.drifted} for one in _drift(store, read)],
+        "curves": _curves(read, agrees),
+        "standings": standings,
+        "transitions": [
+            one._asdict() | {"evidence": None} for one in store.transitions(candidate=candidate)[-_STEPS:]
+        ]
+        if candidate
+        else [],
+    }
+    return dict(_finite(document))
 
 
 def gain(read: Decisions) -> Gain | None:
@@ -110,16 +108,6 @@ def gain(read: Decisions) -> Gain | None:
         return None
     spread = sum(float(side.var(ddof=1)) / len(side) for side in sides)
     return _gain(float(sides[0].mean() - sides[1].mean()), spread, sum(map(len, sides)), "arms")
-
-
-def as_json(summary: Summary, roles: Mapping[str, Any]) -> dict[str, Any]:
-    """For the page: no NaN."""
-    document = summary._asdict() | {
-        "gain": summary.gain and summary.gain._asdict(),
-        "drift": [one._asdict() | {"drifted": one.drifted} for one in summary.drift],
-        "transitions": [one._asdict() for one in summary.transitions],
-    }
-    return json.loads(json.dumps(_finite(document | dict(roles))))
 
 
 def _finite(value: Any) -> Any:

@@ -16,25 +16,29 @@ from experiments.serving.frames import ANSWERED, FAILED, READY, Frames
 from experiments.shadow.loader import Bundle, load
 
 _NICENESS: Final = 10
-"""The service goes first where they share a core."""
 _PR_SET_PDEATHSIG: Final = 1
 """Of Linux' ``prctl``: die with the service, also when hung."""
 
 
 def main() -> None:
     """Answer from a bundle until the service closes its end."""
+    stay_behind()
     bundle = load(Path(sys.argv[1]))
     questions, answers = own_pipes()
     serve(bundle, questions, answers)
+
+
+def stay_behind() -> None:
+    """Let the service go first where they share a core, and die with it."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(_NICENESS)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def own_pipes() -> tuple[BinaryIO, BinaryIO]:
     """Standard input and output, which nothing else can print to from now on."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(_NICENESS)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return sys.stdin.buffer, answers
 
 
