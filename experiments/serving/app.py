@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from experiments.serving.decider import Asking, Decided, QuestionError
+from experiments.serving.decider import Asking, QuestionError
+from experiments.serving.direct import Direct
 from experiments.serving.guard import Guard
 from experiments.serving.journal import JournalFullError
 from experiments.serving.meters import CONTENT_TYPE
@@ -32,6 +34,7 @@ from experiments.serving.shapes import (
     Receipt,
     Receipts,
     Refusal,
+    problem,
 )
 from experiments.shadow.store_rows import Outcome
 
@@ -95,7 +98,7 @@ def make_app(service: Service, token: str | None) -> Guard:
     _add_state(app, service)
     for path, (name, kind) in _PAGES.items():
         _add_page(app, path, Path(__file__).parent / name, kind)
-    return Guard(app, service.limits, token)
+    return Guard(Direct(app, partial(_answer, service)), service.limits, token)
 
 
 def _add_questions(app: FastAPI, service: Service) -> None:
@@ -107,9 +110,7 @@ def _add_questions(app: FastAPI, service: Service) -> None:
     @app.post("/v1/decisions", responses=refusals, operation_id="decide", summary="Decide")
     async def decide(body: OneOrMoreQuestions) -> Answer | Answers:
         """Answer one question, or several in one request. Several with one key see one policy."""
-        if isinstance(body, Questions):
-            return Answers(decisions=[await _decide(service, one) for one in body.decisions])
-        return await _decide(service, body)
+        return await _answer(service, body)
 
     missing: dict[int | str, dict[str, Any]] = {404: {"model": Receipt}, 409: {"model": Receipt}}
 
@@ -198,14 +199,17 @@ def _add_page(app: FastAPI, path: str, file: Path, kind: str) -> None:
     app.get(path, include_in_schema=False)(page)
 
 
+async def _answer(service: Service, body: Question | Questions) -> Answer | Answers:
+    if isinstance(body, Questions):
+        return Answers.model_construct(decisions=[await _decide(service, one) for one in body.decisions])
+    return await _decide(service, body)
+
+
 async def _decide(service: Service, one: Question) -> Answer:
     told = (one.networkState, one.dataChars, one.systemState, one.historical)
     features = features_of(*told) | one.features if any(told) else one.features
     region = one.region or (one.networkState and one.networkState.region) or "default"
-    return _answer(await service.decide(Asking(features, region, one.key, one.allowed)))
-
-
-def _answer(decided: Decided) -> Answer:
+    decided = await service.decide(Asking(features, region, one.key, one.allowed))
     return Answer.model_construct(
         id=decided.id,
         choice=decided.action,
@@ -223,10 +227,7 @@ def _outcome(one: Feedback, now: float) -> Outcome:
 
 async def _refuse_shape(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "one", "several"))
-    detail = f"{place[:200]}: {first['msg'][:300]}".removeprefix(": ")
-    return JSONResponse({"detail": detail}, 422)
+    return JSONResponse({"detail": problem(error.errors())}, 422)
 
 
 async def _refuse_question(_: Request, error: Exception) -> JSONResponse:

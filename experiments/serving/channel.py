@@ -18,7 +18,7 @@ from experiments.shadow.store_rows import Model
 
 WORKER: Final = (sys.executable, "-m", "experiments.serving.worker")
 """Command of the process; the bundle's path follows."""
-_GATHER_S: Final = 0.002
+_GATHER_S: Final = 0.005
 """How long questions that nobody waits for are gathered into one write."""
 _WATCH_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 30.0

@@ -23,6 +23,9 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that requests must bear; or set DWCP_GYM_TOKEN.")
     ] = None,
+    gates: Annotated[
+        bool, typer.Option("--gates/--no-gates", help="Let the gates move the candidate, on and back.")
+    ] = True,
 ) -> None:
     """Answer decisions over HTTP, from an incumbent, with a candidate that is asked and logged beside it.
 
@@ -42,7 +45,7 @@ def serve(
     made = listen(host, port)
     kept = Store(store, time.time, create=True)
     take_roles(kept, incumbent, candidate)
-    run(kept, made, token, started=_say)
+    run(kept, made, token, move=gates, started=_say)
 
 
 def _say(address: str) -> None:

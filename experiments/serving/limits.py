@@ -29,7 +29,7 @@ class Limits:
     """
 
     canary_s: float = 0.005
-    shadow_s: float = 0.1
+    shadow_s: float = 0.25
     hang_s: float = 1.0
     start_s: float = 60.0
     questions: int = 256

@@ -1,5 +1,6 @@
 """Runs the service: sockets, signals, who may reach it."""
 
+import gc
 import ipaddress
 import os
 import socket
@@ -23,6 +24,8 @@ _LEAST_TOKEN: Final = 16
 _SWITCH_S: Final = 0.001
 """How long the thread that writes may keep the interpreter from one that answers; Python's own is 5 ms."""
 _CONNECTIONS: Final = 1000
+_COLLECT: Final = (20_000, 20, 100)
+"""Collect garbage seldom: what loading has left is frozen, and a decision makes no circles."""
 
 
 def token_for(host: str, file: Path | None) -> str | None:
@@ -86,6 +89,7 @@ def serve(
     *,
     limits: Limits | None = None,
     worker: Sequence[str] = WORKER,
+    move: bool = True,
     started: Callable[[str], None] = print,
 ) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP looks at the store at once.
@@ -96,10 +100,14 @@ def serve(
         token: That requests must bear.
         limits: Budgets and bounds.
         worker: Command of the candidate's process.
+        move: Whether the gates may move the candidate.
         started: Is told the address when requests are answered.
     """
     sys.setswitchinterval(_SWITCH_S)
-    app = make_app(Service(store, limits or Limits(), worker), token)
+    app = make_app(Service(store, limits or Limits(), worker, move=move), token)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
     host, port = made.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 

@@ -1,5 +1,6 @@
 """What goes over the wire: requests and responses, with the published names where there are any."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -133,6 +134,17 @@ class Refusal(BaseModel):
     """Why a request was refused, in one line."""
 
     detail: str
+
+
+def problem(errors: Sequence[Any]) -> str:
+    """The first of pydantic's errors, in one line.
+
+    >>> problem([{"loc": ("body", "one", "allowed", 0), "msg": "Input should be a valid string"}])
+    'allowed.0: Input should be a valid string'
+    """
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "one", "several"))
+    return f"{place[:200]}: {first['msg'][:300]}".removeprefix(": ")
 
 
 def _several(key: str) -> Any:
