@@ -111,7 +111,9 @@ class Channel:
         self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._watch())]
 
     async def close(self) -> None:
-        """End the process; what is open is given up."""
+        """Let the process answer what it was asked, in its time, and end it."""
+        while self._asked and self._tasks:
+            await asyncio.sleep(_WATCH_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from experiments.rollout.assignment import SHARES
-from experiments.serving.channel import WORKER, Channel
+from experiments.serving.channel import WORKER
 from experiments.serving.decider import Asking, Decided, Decider
 from experiments.serving.deployment import Deployment, deploy
 from experiments.serving.journal import Journal
@@ -112,7 +112,7 @@ class Service:
                 now.channel.start()
             self._now = now
             if before.channel is not None and now.channel is not before.channel:
-                await self._retire(before.channel)
+                await before.channel.close()
 
     async def summary(self) -> dict[str, Any]:
         """Figures of the page, as the watching process left them; empty before the first."""
@@ -134,11 +134,6 @@ class Service:
         for region, stage in self._now.stages.items():
             meters.share.labels(region).set(SHARES[stage])
         return meters.text()
-
-    async def _retire(self, channel: Channel) -> None:
-        """Let a channel answer what it was asked, then end it."""
-        await asyncio.sleep(2 * self.limits.shadow_s)
-        await channel.close()
 
     async def _look_on(self) -> None:
         while True:
