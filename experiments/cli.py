@@ -14,6 +14,7 @@ from rich.text import Text
 
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.serving.commands import serve
 from experiments.shadow.commands import bundle_app, shadow_app
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
@@ -37,6 +38,7 @@ app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
+app.command()(serve)
 console = Console()
 
 Config = Annotated[
