@@ -15,8 +15,8 @@ from sim.errors import InputError
 
 RETRAINED: Final = "retrained"
 """Setting of the store: when a model was trained last."""
-_AGELESS: Final = ("rule", "static")
-"""Kinds of policy that nothing was trained for."""
+_UNTAUGHT: Final = ("rule", "static")
+"""Kinds of policy that have learned nothing, so that nothing of it can be out of date."""
 
 
 class Current(NamedTuple):
@@ -52,13 +52,14 @@ def current(store: Store) -> Current:
 
 
 def reasons(store: Store, settings: Retraining) -> list[str]:
-    """Why the current model is due, a line each; none if it is not."""
+    """Why the current model is due, a line each; none if it is not. A rule is due only if a gate says so."""
     one, now = current(store), store.clock()
     found = []
-    days = (now - one.added) / DAY_S
-    if one.bundle.manifest["kind"] not in _AGELESS and days >= settings.age_days:
-        found.append(f"{one.bundle.name} is {days:.1f} days old (from {settings.age_days:g})")
-    found += _drifted(store, one, settings)
+    if one.bundle.manifest["kind"] not in _UNTAUGHT:
+        days = (now - one.added) / DAY_S
+        if days >= settings.age_days:
+            found.append(f"{one.bundle.name} is {days:.1f} days old (from {settings.age_days:g})")
+        found += _drifted(store, one, settings)
     candidate = store.role("candidate")
     last = store.setting(RETRAINED) or 0.0
     if candidate:
