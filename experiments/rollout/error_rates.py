@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from experiments.rollout.assignment import SHARES, STAGES
 from experiments.rollout.betting import log_capital
 from experiments.rollout.evidence import LATE, TESTS, gain_draws
-from experiments.rollout.gates import Gates
+from experiments.rollout.gates import Gates, Step
 
 Floats = NDArray[np.float64]
 
@@ -85,19 +85,26 @@ def least_sessions(stage: str, gates: Gates) -> int:
 
 
 def rates(
-    truth: Truth, gates: Gates, rollouts: int, rng: np.random.Generator, stages: tuple[str, ...] = STAGES[1:]
+    truth: Truth,
+    gates: Gates,
+    rollouts: int,
+    rng: np.random.Generator,
+    *,
+    stages: tuple[str, ...] = STAGES[1:],
+    pushed: bool = False,
 ) -> Rates:
     """Play rollouts of a candidate stage by stage.
 
-    A stage ends when a guard breaks at any session, or when its conditions hold at a look after the least
-    number of sessions; one that takes half as long again is given up where it is.
+    A stage ends when a guard breaks at any session, or when its conditions hold after the least number of
+    sessions; one that takes half as long again is given up where it is.
 
     Args:
         truth: Of the candidate, the same in all stages.
         gates: Conditions.
         rollouts: How many.
         rng: The only source of chance.
-        stages: To go through, in order; with only the first of them, ``full`` means that it was left.
+        stages: To go through, in order.
+        pushed: Whether an operator takes it on after the least number of sessions, whatever is missing.
     """
     back, full, lost = np.zeros(rollouts, np.bool_), np.zeros(rollouts, np.bool_), np.full(rollouts, np.nan)
     share_lost = lost.copy()
@@ -106,7 +113,7 @@ def rates(
         for stage in stages:
             if not len(alive):
                 break
-            broken, left = _stage(truth, gates, stage, len(alive), rng)
+            broken, left = _stage(truth, gates, stage, len(alive), rng, pushed)
             gone = broken < left
             back[alive[gone]] = True
             lost[alive[gone]] = (broken[gone] + 1) * DECISIONS
@@ -118,51 +125,70 @@ def rates(
 
 
 def _stage(
-    truth: Truth, gates: Gates, stage: str, rollouts: int, rng: np.random.Generator
+    truth: Truth, gates: Gates, stage: str, rollouts: int, rng: np.random.Generator, pushed: bool
 ) -> tuple[Floats, Floats]:
     """Session at which a guard breaks, and that at which the stage is left; infinite if never."""
-    least, share = least_sessions(stage, gates), SHARES[stage]
-    count = least if stage == STAGES[-1] else int(_PATIENCE * least)
-    shape = rollouts, count
-    wrong = _shares(rng, truth.wrong, _OF_JUDGED, shape)
-    slow = _shares(rng, truth.slow, _OF_ALL, shape)
-    silent = _shares(rng, truth.silent, _OF_ALL, shape)
-    guard = gates.guard
-    limits = (
-        (wrong, None if guard.accuracy is None else 1.0 - guard.accuracy),
-        (wrong, None if guard.drop is None else truth.wrong + guard.drop),
-        (slow, None if guard.p99_ms is None else LATE),
-        (silent, guard.errors),
-    )
-    proof = np.log(TESTS / guard.p)
-    broken = np.full(rollouts, np.inf)
-    for shares, limit in limits:
-        if limit is not None:
-            broken = np.minimum(broken, _first(log_capital(shares - limit, limit) >= proof))
+    least, share, step = least_sessions(stage, gates), SHARES[stage], gates.step(stage)
+    shape = rollouts, least if pushed or step is None else int(_PATIENCE * least)
+    shares = {
+        "wrong": _shares(rng, truth.wrong, _OF_JUDGED, shape),
+        "slow": _shares(rng, truth.slow, _OF_ALL, shape),
+        "silent": _shares(rng, truth.silent, _OF_ALL, shape),
+    }
+    broken = _broken_shares(shares, truth, gates)
     ready = np.ones(shape, np.bool_)
-    step = gates.step(stage)
-    if step is not None:
-        for shares, most in (
-            (wrong, step.accuracy and 1.0 - step.accuracy),
-            (slow, LATE),
-            (silent, step.errors),
-        ):
-            if most is not None:
-                ready &= np.cumsum(shares, axis=1) <= most * np.arange(1, count + 1)
+    if step is not None and not pushed:
+        ready = _measured(shares, step)
     if 0.0 < share < 1.0:
         treated = rng.random(shape) < share
         ratio = rng.standard_t(_TAIL, shape) * SCATTER / np.sqrt(_TAIL / (_TAIL - 2))
         ratio += np.log1p(-truth.saved) * treated
         draws, largest = gain_draws(ratio, treated, share, float(np.log(gates.sessions.largest_ratio)))
-        if guard.regression is not None:
-            bound = float(np.log1p(guard.regression))
-            broken = np.minimum(broken, _first(log_capital(draws - bound, largest + bound) >= proof))
-        if step is not None and step.gain is not None:
+        if gates.guard.regression is not None:
+            bound = float(np.log1p(gates.guard.regression))
+            broken = np.minimum(broken, _first(log_capital(draws - bound, largest + bound) >= _proof(gates)))
+        if step is not None and step.gain is not None and not pushed:
             bound = float(np.log1p(-step.gain.above))
             shown = log_capital(bound - draws, largest - bound) >= np.log(1.0 / step.gain.p)
             ready &= np.maximum.accumulate(shown, axis=1)
     ready[:, : least - 1] = False
     return broken, _first(ready)
+
+
+def _broken_shares(shares: dict[str, Floats], truth: Truth, gates: Gates) -> Floats:
+    """Session at which one of the guards of shares breaks."""
+    guard = gates.guard
+    limits = (
+        ("wrong", None if guard.accuracy is None else 1.0 - guard.accuracy),
+        ("wrong", None if guard.drop is None else truth.wrong + guard.drop),
+        ("slow", None if guard.p99_ms is None else LATE),
+        ("silent", guard.errors),
+    )
+    broken = np.full(len(shares["wrong"]), np.inf)
+    for name, limit in limits:
+        if limit is not None and getattr(truth, name) > 0.0:
+            capital = log_capital(shares[name] - limit, limit)
+            broken = np.minimum(broken, _first(capital >= _proof(gates)))
+    return broken
+
+
+def _measured(shares: dict[str, Floats], step: Step) -> NDArray[np.bool_]:
+    """Where what was measured until then is as good as the stage asks for."""
+    most = {
+        "wrong": None if step.accuracy is None else 1.0 - step.accuracy,
+        "slow": None if step.p99_ms is None else LATE,
+        "silent": step.errors,
+    }
+    ready = np.ones_like(shares["wrong"], np.bool_)
+    count = np.arange(1, ready.shape[-1] + 1)
+    for name, limit in most.items():
+        if limit is not None:
+            ready &= np.cumsum(shares[name], axis=1) <= limit * count
+    return ready
+
+
+def _proof(gates: Gates) -> float:
+    return float(np.log(TESTS / gates.guard.p))
 
 
 def _shares(rng: np.random.Generator, mean: float, hits: Hits, shape: tuple[int, int]) -> Floats:

@@ -21,6 +21,11 @@ from experiments.shadow.store import Store
 from experiments.shadow.store_rows import Transition
 from sim.randomness import stream
 
+SMALL: Final = (
+    *(f"steps.{stage}.decisions=1000" for stage in STAGES[1:-1]),
+    *("retraining.history_days=7", "retraining.trees=60", "retraining.depth=6", "retraining.passes=20"),
+)
+"""What is other than published, so that a rehearsal takes minutes: smaller samples, a smaller ensemble."""
 _SPOILT: Final = 0.02
 """Share of the decisions that the dear candidate gets wrong on purpose."""
 
