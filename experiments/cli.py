@@ -14,8 +14,9 @@ from rich.text import Text
 
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
+from experiments.rollout.commands import shadow_app
 from experiments.serving.commands import serve
-from experiments.shadow.commands import bundle_app, shadow_app
+from experiments.shadow.commands import bundle_app
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
 from sim.errors import InputError

@@ -24,6 +24,10 @@ STAKES: Final = tuple(0.9 * 0.5**step for step in range(9))
 """Shares of the largest stake that cannot lose all, one a gambler: from 0.9 down to 0.0035."""
 
 
+_RICH: Final = 600.0
+"""Logarithm of the largest capital: far beyond any proof, and still a number."""
+
+
 def log_capital(draws: Floats, loss: ArrayLike) -> Floats:
     """Logarithm of the capital after each draw, from 0 on.
 
@@ -36,10 +40,11 @@ def log_capital(draws: Floats, loss: ArrayLike) -> Floats:
     array([1.2 , 1.52, 2.05, 2.97, 4.58, 7.48])
     """
     shares = draws / np.asarray(loss)
-    total = np.full(shares.shape, -np.inf)
+    total = np.zeros(shares.shape)
     for stake in STAKES:
-        np.logaddexp(total, np.cumsum(np.log1p(stake * shares), axis=-1), out=total)
-    return total - np.log(len(STAKES))
+        total += np.exp(np.minimum(np.cumsum(np.log(1.0 + stake * shares), axis=-1), _RICH))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(total / len(STAKES)))
 
 
 def anytime_p(draws: Floats, loss: ArrayLike) -> float:

@@ -17,7 +17,7 @@ GUARDS: Final = ("accuracy", "drop", "p99_ms", "errors", "regression")
 """What takes a candidate back."""
 TESTS: Final = len(GUARDS) * (len(STAGES) - 1)
 """Tests of a whole rollout, among which the guard's chance is divided (Bonferroni)."""
-_LATE: Final = 0.01
+LATE: Final = 0.01
 """A 99th percentile is below a limit where less than this share is above it."""
 SURE: Final = 0.01
 """Chance that an interval does not hold the truth at some time."""
@@ -160,7 +160,7 @@ def _guards(closed: Closed, gates: Gates, share: float, before: float | None) ->
     if guard.drop is not None and before is not None:
         found["drop"] = _share_p(closed.wrong, 1.0 - before + guard.drop)
     if guard.p99_ms is not None:
-        found["p99_ms"] = _share_p(closed.slow, _LATE)
+        found["p99_ms"] = _share_p(closed.slow, LATE)
     if guard.errors is not None:
         found["errors"] = _share_p(closed.failed, guard.errors)
     if guard.regression is not None and 0.0 < share < 1.0:

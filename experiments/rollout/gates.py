@@ -88,6 +88,12 @@ class Retraining(Settings):
     """With outcomes, at least: fewer teach nothing."""
     recent: Annotated[int, Field(ge=100)]
     """Last decisions that are compared with what the model was trained on."""
+    trees: Annotated[int, Field(ge=1)]
+    """Rounds of boosting, at most."""
+    depth: Annotated[int, Field(ge=1, le=16)]
+    """Levels of a tree."""
+    passes: Annotated[int, Field(ge=1)]
+    """Of the network over the decisions, at most."""
 
 
 class Gates(Settings):

@@ -205,5 +205,35 @@ def keep_validation(store: Store, candidate: str, found: Any) -> None:
     store.set_setting(f"validated {candidate}", found)
 
 
+def name_candidate(store: Store, version: str) -> None:
+    """Give a model the candidate's role, offline in every region.
+
+    A candidate that answers all of the traffic of every region becomes the incumbent.
+
+    Raises:
+        InputError: If another candidate is on its way.
+    """
+    before = store.role("candidate")
+    if before == version:
+        return
+    refuse_under_way(store)
+    if before and set(store.stages(before).values()) == {STAGES[-1]}:
+        store.set_role("incumbent", before)
+    store.set_role("candidate", version)
+
+
+def refuse_under_way(store: Store) -> None:
+    """Refuse while a candidate answers some of the traffic, or is asked, and not all of it everywhere.
+
+    Raises:
+        InputError: If so.
+    """
+    before = store.role("candidate")
+    stages = store.stages(before) if before else {}
+    if set(stages.values()) not in (set(), {STAGES[0]}, {STAGES[-1]}):
+        problem = f"{before} is on its way in {', '.join(stages)}"
+        raise InputError(store.folder, "", f"{problem}; wait, or `dwcp-gym shadow rollback` it first")
+
+
 def _next(stage: str) -> str:
     return STAGES[STAGES.index(stage) + 1]
