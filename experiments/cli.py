@@ -17,6 +17,7 @@ from experiments.config import ExperimentConfig
 from experiments.rollout.commands import shadow_app
 from experiments.serving.commands import serve
 from experiments.shadow.commands import bundle_app
+from experiments.store.commands import app as telemetry
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
 from sim.errors import InputError
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
+app.add_typer(telemetry, name="telemetry")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.command()(serve)
