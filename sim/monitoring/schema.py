@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from sim.telemetry_file import Column
+from sim.telemetry_file import Column, arrow_schema
 
 VERSION: Final = 1
 """Version of these tables; a column more, fewer or other is another version."""
@@ -41,14 +41,7 @@ class Table(NamedTuple):
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema, each column with its unit and meaning; nothing is null."""
-        return pa.schema(
-            [
-                pa.field(
-                    name, pa.type_for_alias(kind), nullable=False, metadata={"unit": unit, "meaning": meaning}
-                )
-                for name, kind, unit, meaning in self.columns
-            ]
-        )
+        return arrow_schema(self.name, self.columns, VERSION)
 
     def fill(self, columns: Mapping[str, object]) -> pa.Table:
         """An Arrow table of these columns, which are all there and no others.
