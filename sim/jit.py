@@ -27,8 +27,8 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 _LOG: Final = logging.getLogger(__name__)
 
 
-_WITHOUT_KERNELS = "testbed"
-"""A folder that calls kernels and holds none: its edits leave compiled code as it is."""
+_WITHOUT_KERNELS = {"testbed", "monitoring"}
+"""Folders that call kernels and hold none: their edits leave compiled code as it is."""
 
 
 def content_hash(*folders: Path) -> str:
@@ -36,7 +36,7 @@ def content_hash(*folders: Path) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json")):
-            if path.relative_to(folder).parts[0] == _WITHOUT_KERNELS:
+            if path.relative_to(folder).parts[0] in _WITHOUT_KERNELS:
                 continue
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -141,6 +141,21 @@ def write_records(records: Iterable[TransferRecord], path: Path) -> None:
     _write("transfers", TRANSFERS, sorted(records), path)
 
 
+def transfers_table(records: Iterable[TransferRecord]) -> pa.Table:
+    """Records of transfers as a table in memory."""
+    return arrow_table(arrow_schema("transfers", TRANSFERS, VERSION), sorted(records))
+
+
+def probes_table(probes: Probes, until_s: float) -> pa.Table:
+    """The measurements that a sender has seen until a moment, as a table in memory."""
+    return arrow_table(arrow_schema("probes", PROBES, VERSION), _probe_rows(probes, until_s))
+
+
+def decisions_table(decisions: Decisions) -> pa.Table:
+    """The questions and answers that were noted, as a table in memory."""
+    return arrow_table(arrow_schema("decisions", DECISIONS, VERSION), _decision_rows(decisions))
+
+
 def write_probes(world: World, path: Path) -> None:
     """Write the measurements that a sender in a finished world has seen."""
     _check_finished(world)
@@ -149,18 +164,45 @@ def write_probes(world: World, path: Path) -> None:
 
 def write_measurements(probes: Probes, until_s: float, path: Path) -> None:
     """Write the measurements that a sender has seen until a moment."""
-    seen = min(int(until_s / probes.period_s) + 1, len(probes.values))
-    rows = [
-        (number * probes.period_s, path_number, *values)
-        for number, measured in enumerate(probes.values[:seen].tolist())
-        for path_number, values in enumerate(measured)
-    ]
-    _write("probes", PROBES, rows, path)
+    _write("probes", PROBES, _probe_rows(probes, until_s), path)
 
 
 def write_decisions(decisions: Decisions, path: Path) -> None:
     """Write the questions and answers that were noted."""
-    rows = [
+    _write("decisions", DECISIONS, _decision_rows(decisions), path)
+
+
+def arrow_schema(table: str, columns: Iterable[Column], version: int) -> pa.Schema:
+    """Columns as Arrow has them: none is null, each with its unit and meaning; the table and its version."""
+    return pa.schema(
+        [
+            pa.field(
+                name, pa.type_for_alias(kind), nullable=False, metadata={"unit": unit, "meaning": meaning}
+            )
+            for name, kind, unit, meaning in columns
+        ],
+        metadata={"dwcp-gym telemetry": table, "dwcp-gym telemetry version": str(version)},
+    )
+
+
+def arrow_table(schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> pa.Table:
+    """Rows as a table."""
+    values = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    return pa.table(arrays, schema=schema)
+
+
+def _probe_rows(probes: Probes, until_s: float) -> list[tuple[float, ...]]:
+    seen = min(int(until_s / probes.period_s) + 1, len(probes.values))
+    return [
+        (number * probes.period_s, path_number, *values)
+        for number, measured in enumerate(probes.values[:seen].tolist())
+        for path_number, values in enumerate(measured)
+    ]
+
+
+def _decision_rows(decisions: Decisions) -> list[tuple[Any, ...]]:
+    return [
         (
             *question._replace(
                 kind=CLASS_NAMES[question.kind],  # type: ignore[arg-type]
@@ -170,7 +212,6 @@ def write_decisions(decisions: Decisions, path: Path) -> None:
         )
         for question, codec in decisions.rows
     ]
-    _write("decisions", DECISIONS, rows, path)
 
 
 def _check_finished(world: World) -> None:
@@ -185,18 +226,7 @@ def _write(table: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]],
         lines += [",".join(map(_cell, row)) for row in rows]
         write_text(path, "\n".join([*lines, ""]))
     elif path.suffix == ".parquet":
-        schema = pa.schema(
-            [
-                pa.field(
-                    name, pa.type_for_alias(kind), nullable=False, metadata={"unit": unit, "meaning": meaning}
-                )
-                for name, kind, unit, meaning in columns
-            ],
-            metadata={"dwcp-gym telemetry": table, "dwcp-gym telemetry version": str(VERSION)},
-        )
-        values = list(zip(*rows, strict=True)) or [()] * len(columns)
-        arrays = [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)]
-        write_parquet(path, pa.table(arrays, schema=schema))
+        write_parquet(path, arrow_table(arrow_schema(table, columns, VERSION), rows))
     else:
         raise InputError(path, "", "expected a name that ends in .parquet or .csv")
 

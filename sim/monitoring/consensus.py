@@ -1,0 +1,317 @@
+"""Consensus groups over the links of a scenario: queue, quorum, elections, and four kinds of anomaly.
+
+The leader of a group logs proposals one after the other and sends each to its replicas without waiting for
+the one before, as Raft's pipeline does. So a commit takes the wait for the leader's log, the log itself, and
+the time until a quorum has answered: of the replicas' round trips the one that completes it, an order
+statistic. A lost packet costs a retransmission timeout. An election stops the log.
+
+Source:
+    Ongaro, Ousterhout: In Search of an Understandable Consensus Algorithm. USENIX ATC 2014 (elections of 150
+    to 300 ms, pipelining in Ongaro's thesis, 10.2.1). Castro, Liskov: Practical Byzantine Fault Tolerance.
+    OSDI 1999 (2f + 1 of 3f + 1, two phases of agreement). RFC 6298 and Linux' floor of 200 ms for timeouts.
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from sim.monitoring.courses import NONE, Floats, Ints, Kind, draw_courses, state_at
+from sim.monitoring.queueing import mean_inside, quantiles, serve
+from sim.randomness import stream
+from sim.units import GBIT, MINUTE, MS
+
+ANOMALIES: Final = (
+    Kind("congestion", 0.25, precursor_s=0.0, down_s=12 * MINUTE),
+    Kind("election_storm", 0.25, precursor_s=0.0, down_s=12 * MINUTE),
+    Kind("queue_overflow", 0.25, precursor_s=0.0, down_s=12 * MINUTE),
+    Kind("byzantine", 0.25, precursor_s=0.0, down_s=12 * MINUTE),
+)
+"""The four published kinds, equally likely as published; their lengths are assumed."""
+_NAMES: Final = [kind.name for kind in ANOMALIES]
+RAFT: Final = 0
+PBFT: Final = 1
+PAXOS: Final = 2
+"""Protocols as the table counts them."""
+LAN_RTT_S: Final = 0.3 * MS
+FLUSH_S: Final = 2 * MS
+"""Mean time until a replica has the entry on disk."""
+TIMEOUT_FLOOR_S: Final = 0.2
+ELECTION_S: Final = (0.15, 0.3)
+ELECTIONS_PER_S: Final = 0.1 / (5 * MINUTE)
+"""Published: Poisson with mean 0.1 in a sample, of which a day has 288."""
+STORM_PER_S: Final = 5.0 / MINUTE
+"""At the worst; published: Poisson with mean 5 in a sample."""
+_LEAST_INTENSITY: Final = 0.15
+_AT_ONCE: Final = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusModel:
+    """What a group is asked to agree on, and how often something is wrong with it.
+
+    Attributes:
+        proposals_per_s: Proposals at the height of the day, above 0.
+        log_s: Mean time that the leader's log takes for one, above 0; all of them keep it less than busy.
+        room: Proposals that may wait; more are refused.
+        anomalies_per_day: Anomalies in a day of good health; 4 of 12 minutes are 4 % of the time, near the
+            published 5 %.
+        wide_share: Share of groups whose replicas stand at the far ends of links; published: 0.3.
+    """
+
+    proposals_per_s: float = 8.0
+    log_s: float = 30 * MS
+    room: int = 200
+    anomalies_per_day: float = 4.0
+    wide_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.proposals_per_s <= 0 or self.log_s <= 0 or self.proposals_per_s * self.log_s >= 1:
+            raise ValueError("consensus proposals_per_s and log_s must be above 0, and their product below 1")
+        if self.room < 0 or self.anomalies_per_day < 0 or not 0 <= self.wide_share <= 1:
+            raise ValueError(
+                "consensus room and anomalies_per_day must be at least 0, wide_share a share in [0, 1]"
+            )
+
+
+class Group(NamedTuple):
+    """Who has to agree.
+
+    Attributes:
+        replicas: How many, the leader with them.
+        protocol: `RAFT`, `PBFT` or `PAXOS`.
+        links: Link to each follower; -1 for one at the leader's site.
+    """
+
+    replicas: int
+    protocol: int
+    links: Ints
+
+    @property
+    def quorum(self) -> int:
+        """Replicas that must agree: a majority, or two thirds and one against liars."""
+        return self.replicas - (self.replicas - 1) // 3 if self.protocol == PBFT else self.replicas // 2 + 1
+
+    @property
+    def phases(self) -> int:
+        """Rounds of messages that a commit takes."""
+        return 2 if self.protocol == PBFT else 1
+
+
+def draw_groups(model: ConsensusModel, count: int, links: int, rng: np.random.Generator) -> tuple[Group, ...]:
+    """Draw groups of 3, 5 or 7 replicas (4 or 7 with PBFT)."""
+    groups = []
+    for number in range(count):
+        protocol = int(rng.integers(3))
+        replicas = int(rng.choice([4, 7] if protocol == PBFT else [3, 5, 7]))
+        wide = number / max(count, 1) < model.wide_share
+        at = rng.integers(links, size=replicas - 1) if wide else np.full(replicas - 1, NONE)
+        groups.append(Group(replicas, protocol, at))
+    return tuple(groups)
+
+
+def quorum_s(answers_s: Floats, needed: int) -> Floats:
+    """Time until ``needed`` of the followers have answered, shape (..., followers); inf from who never does.
+
+    >>> quorum_s(np.array([[0.3, 0.1, 0.2, np.inf]]), 2).tolist()
+    [0.2]
+    """
+    if needed == 0:
+        return np.zeros(answers_s.shape[:-1])
+    return np.asarray(np.partition(answers_s, needed - 1, axis=-1)[..., needed - 1])
+
+
+def answers(rtt_s: Floats, loss: Floats, jitter: float, rng: np.random.Generator) -> Floats:
+    """Time of each follower's answer: round trip, flush to disk, and a timeout for each message lost."""
+    answer = rtt_s * (1 + jitter * np.abs(rng.standard_normal(rtt_s.shape)))
+    answer += FLUSH_S * rng.standard_exponential(rtt_s.shape)
+    lost = np.minimum(loss * (2 - loss), 0.9)  # there or back
+    luck = rng.random(rtt_s.shape)
+    hit = np.nonzero(luck < lost)
+    times = np.floor(np.log(luck[hit]) / np.log(lost[hit]))  # lost so often in a row: a geometric law
+    answer[hit] += times * np.maximum(TIMEOUT_FLOOR_S, 2 * rtt_s[hit])
+    return np.asarray(answer)
+
+
+class _Trouble(NamedTuple):
+    """What is wrong at each of some moments."""
+
+    kind: Ints
+    intensity: Floats
+
+    def of(self, name: str) -> Floats:
+        """Intensity of one kind, 0 elsewhere."""
+        return np.asarray(self.intensity * (self.kind == _NAMES.index(name)))
+
+
+def watch_group(
+    model: ConsensusModel,
+    group: Group,
+    rtt_s: Floats,
+    loss: Floats,
+    hours: Floats,
+    *,
+    interval_s: float,
+    seed: int,
+    number: int,
+) -> dict[str, object]:
+    """One group over all intervals: columns of `schema.CONSENSUS_ROUNDS` but the keys.
+
+    Args:
+        model: Load and anomalies.
+        group: Who has to agree.
+        rtt_s: Round trip to each follower, shape (intervals, followers).
+        loss: Share of packets lost on the way, the same shape.
+        hours: Local hour at the start of each interval.
+        interval_s: Length of an interval.
+        seed: Of all chance; normal traffic and anomalies have streams of their own.
+        number: Of the group.
+    """
+    intervals = len(hours)
+    edges = np.arange(intervals + 1) * np.float64(interval_s)
+    trouble = _anomalies(model, float(edges[-1]), stream(seed, f"anomalies {number}"))
+    rng = stream(seed, f"consensus {number}")
+    arrival = _arrivals(model, hours, interval_s, edges, trouble, rng, stream(seed, f"flood {number}"))
+    at = np.minimum((arrival / interval_s).astype(np.int64), intervals - 1)
+    now = trouble(arrival)
+    service = rng.exponential(model.log_s, len(arrival))
+    elections = _elections(edges, trouble, stream(seed, f"elections {number}"))
+    held = np.searchsorted(arrival, elections)
+    pause = stream(seed, f"pauses {number}").uniform(*ELECTION_S, len(elections))
+    pause += (
+        group.phases * rtt_s.max(axis=1)[np.minimum((elections / interval_s).astype(np.int64), intervals - 1)]
+    )
+    np.add.at(service, held[held < len(service)], pause[held < len(service)])
+    begin = serve(arrival, service, model.room)
+    fine = ~np.isnan(begin)
+    round_s = np.empty(len(arrival))
+    liars = stream(seed, f"liars {number}")
+    for start in range(0, len(arrival), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        trouble_now = _Trouble(now.kind[some], now.intensity[some])
+        round_s[some] = _rounds(group, rtt_s[at[some]], loss[at[some]], trouble_now, rng, liars)
+    commit = begin + service + round_s
+    inside = fine & (commit < edges[-1])
+    row = (commit[inside] / interval_s).astype(np.int64)
+    latency = quantiles((commit - arrival)[inside], row, intervals, (0.5, 0.95, 0.99))
+    committed = np.bincount(row, minlength=intervals)
+    sums = np.bincount(row, weights=round_s[inside], minlength=intervals)
+    middle = trouble(edges[:-1] + interval_s / 2)
+    gone = _liars(group) * (middle.of("byzantine") > 0)
+    names = np.array([*_NAMES, ""])
+    changes = np.bincount((elections / interval_s).astype(np.int64), minlength=intervals)[:intervals]
+    return {
+        "queue_depth": mean_inside(arrival[fine], begin[fine], edges),
+        "proposals_pending": mean_inside(begin[fine], commit[fine], edges),
+        "proposals_committed": committed,
+        "latency_p50_s": _held(latency[0]),
+        "latency_p95_s": _held(latency[1]),
+        "latency_p99_s": _held(latency[2]),
+        "leader_changes": changes,
+        "quorum_size": np.full(intervals, group.quorum),
+        "active_nodes": group.replicas - gone,
+        "network_tier": np.full(intervals, int((group.links != NONE).any())),
+        "consensus_type": np.full(intervals, group.protocol),
+        "round_s": _held(np.where(committed > 0, sums / np.maximum(committed, 1), np.nan)),
+        "rejected": np.bincount(at[~fine], minlength=intervals),
+        "anomaly": names[middle.kind],
+        "intensity": middle.intensity,
+    }
+
+
+class _Anomalies(NamedTuple):
+    """Anomalies of a group; call it with moments."""
+
+    courses: object
+    intensity: Floats
+
+    def __call__(self, moments_s: Floats) -> _Trouble:
+        state = state_at(self.courses, ANOMALIES, 1, moments_s)  # type: ignore[arg-type]
+        course = state.course[0]
+        intensity = np.append(self.intensity, 0.0)[course]
+        return _Trouble(state.kind[0], intensity)
+
+
+def _anomalies(model: ConsensusModel, duration_s: float, rng: np.random.Generator) -> _Anomalies:
+    courses = draw_courses(
+        ANOMALIES, model.anomalies_per_day, 0.0, entities=1, duration_s=duration_s, rng=rng
+    )
+    return _Anomalies(courses, rng.uniform(_LEAST_INTENSITY, 1.0, len(courses.entity)))
+
+
+def _arrivals(
+    model: ConsensusModel,
+    hours: Floats,
+    interval_s: float,
+    edges: Floats,
+    trouble: _Anomalies,
+    rng: np.random.Generator,
+    flood: np.random.Generator,
+) -> Floats:
+    """Moments of the proposals: Poisson, by the published load over the day; more in an overflow."""
+    load = 0.7 + 0.3 * np.sin(2 * np.pi * hours / 24)
+    usual = rng.poisson(load * model.proposals_per_s * interval_s)
+    excess = trouble(edges[:-1] + interval_s / 2).of("queue_overflow")
+    wanted = np.where(excess > 0, (0.9 + 0.5 * excess) / model.log_s - load * model.proposals_per_s, 0.0)
+    more = flood.poisson(wanted * interval_s)
+    usual_at = np.repeat(edges[:-1], usual) + rng.uniform(0, interval_s, int(usual.sum()))
+    more_at = np.repeat(edges[:-1], more) + flood.uniform(0, interval_s, int(more.sum()))
+    return np.sort(np.concatenate((usual_at, more_at)))
+
+
+def _elections(edges: Floats, trouble: _Anomalies, rng: np.random.Generator) -> Floats:
+    """Moments at which the leader changes: a Poisson process, thinned where it is slower than the worst."""
+    worst = ELECTIONS_PER_S + STORM_PER_S
+    moments = np.sort(rng.uniform(0, edges[-1], rng.poisson(worst * edges[-1])))
+    now = trouble(moments)
+    rate = ELECTIONS_PER_S + STORM_PER_S * (now.of("election_storm") + 0.4 * now.of("byzantine"))
+    return moments[rng.random(len(moments)) < rate / worst]
+
+
+def _rounds(
+    group: Group,
+    rtt_s: Floats,
+    loss: Floats,
+    now: _Trouble,
+    rng: np.random.Generator,
+    liars: np.random.Generator,
+) -> Floats:
+    """Time until a quorum has answered, for each proposal; liars are the nearest replicas and never agree."""
+    crowd = now.of("congestion")[:, None]
+    total = np.zeros(len(rtt_s))
+    for _ in range(group.phases):
+        answer = answers(rtt_s * (1 + 4 * crowd), loss + 0.02 * crowd, 0.05, rng)
+        lying = (now.of("byzantine") > 0)[:, None] & (np.arange(answer.shape[1]) < _liars(group))
+        total += quorum_s(np.where(lying, np.inf, answer), group.quorum - 1)
+    again = liars.random(len(total)) < 0.5 * now.of("byzantine")  # a round that the lies spoil is repeated
+    return total * (1 + again)
+
+
+def _liars(group: Group) -> int:
+    """Replicas that go wrong in a byzantine anomaly: all that a group can do without, but one with Raft."""
+    return max(group.replicas - group.quorum, 1) if group.protocol == PBFT else 1
+
+
+def _held(values: Floats) -> Floats:
+    """Values with the one before in place of a missing one; 0 before the first."""
+    there = ~np.isnan(values)
+    last = np.maximum.accumulate(np.where(there, np.arange(len(values)), -1))
+    return np.where(last >= 0, values[np.maximum(last, 0)], 0.0)
+
+
+def dwcp_mode(rtt_s: Floats, bandwidth: Floats) -> Ints:
+    """0 datacenter, 1 hybrid, 2 internet, by the mean of the last 10 samples, along the last axis.
+
+    Source:
+        NovaCron, backend/core/network/dwcp/upgrade/mode_detector.go: below 10 ms and at least 1 Gbit/s; above
+        50 ms or below 1 Gbit/s.
+    """
+    fast = _last_ten(bandwidth) >= GBIT
+    rtt = _last_ten(rtt_s)
+    return np.where(fast & (rtt < 10 * MS), 0, np.where(~fast | (rtt > 50 * MS), 2, 1))
+
+
+def _last_ten(values: Floats) -> Floats:
+    sums = np.cumsum(values, axis=-1)
+    sums[..., 10:] -= sums[..., :-10].copy()
+    return np.asarray(sums / np.minimum(np.arange(1, values.shape[-1] + 1), 10))
