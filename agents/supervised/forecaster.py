@@ -1,4 +1,4 @@
-"""The next step of a link from its last thirty: bandwidth, round trip, jitter and loss (LSTM with attention)."""
+"""The next step of a link from its last thirty: bandwidth, round trip, jitter, loss (LSTM with attention)."""
 
 from typing import Any, ClassVar, Final
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from agents.supervised.model import Rows
-from agents.supervised.sequences import SequenceConfig, SequenceModel
+from agents.supervised.sequences import SequenceModel
 from sim.units import MBIT, MS
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ def steps_of(bandwidth: Floats, rtt_s: Floats, jitter_s: Floats, loss: Floats) -
 
 
 def windows(steps: Floats, length: int = STEPS) -> Rows:
-    """Every window of so many steps, oldest first: float32 (n - length + 1, length, F); empty if n is less."""
+    """Every window of so many steps, oldest first: float32 (n - length + 1, length, F), or none at all."""
     if len(steps) < length:
         return np.zeros((0, length, steps.shape[1]), np.float32)
     seen = np.lib.stride_tricks.sliding_window_view(steps.astype(np.float32), length, axis=0)

@@ -8,7 +8,7 @@ ceiling for every predictor.
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -202,7 +202,8 @@ def _with_others(
         gaps = np.diff(other.requests.arrival_s, prepend=0.0)[after:]
         arrival_s[after:] = when_s + np.cumsum(gaps)
     asked = episode.requests
-    payloads = Payloads(*(column[order] for column in episode.payloads))
+    columns: list[Any] = [column[order] for column in episode.payloads]
+    payloads = Payloads(*columns)
     for mine, theirs in (
         (payloads.encode_noise, other.payloads.encode_noise),
         (payloads.decode_noise, other.payloads.decode_noise),

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.supervised.probe_history import HISTORY, probe_history, row_at
+from agents.supervised.prospects import prospects
 from envs.features import CODEC_FEATURES, fill_codec
 from sim.batch.layout import OPEN
 from sim.batch.world import BatchWorld, OpenTo
@@ -19,14 +20,24 @@ Floats = npt.NDArray[np.float64]
 Rule = Callable[[CodecQuestion, Floats], int]
 """The codec to take, of a question and the seconds that each would take alone."""
 
-OF_CODEC: Final = ("codec_alone_s", "codec_streams", "codec_level", "codec_baseline", "codec_share_s")
-"""What is said of the codec that was chosen: seconds alone by the sender's own estimate, TCP streams, zstd's
-level, whether it sends deltas, and the seconds with those underway counted in, each with an equal share.
+OF_CODEC: Final = (
+    "streams",
+    "level",
+    "sends_delta",
+    "prospect_s",
+    "prospect_rate",
+    "prospect_4_s",
+    "alone_s",
+)
+"""What is said of the codec that was chosen: TCP streams, zstd's level, whether a delta would be sent;
+seconds and bytes/s on the wire by `agents.supervised.prospects`, seconds likewise by the mean of four probes,
+and seconds by `sim.estimates`.
 """
 INPUTS: Final = (*CODEC_FEATURES.names, *HISTORY, *OF_CODEC)
 """What is known when a transfer starts: the observation of the codec question in its units, what the probes
 of its path have said so far, and the answer."""
-ALONE: Final = INPUTS.index("codec_alone_s")
+PROSPECT_S: Final = INPUTS.index("prospect_s")
+PROSPECT_RATE: Final = INPUTS.index("prospect_rate")
 
 
 class Outcomes(NamedTuple):
@@ -40,6 +51,7 @@ class Outcomes(NamedTuple):
         episode: Which of the episodes, (n,).
         request: Which of its transfers, (n,).
         codec: What was chosen, (n,).
+        start_s: When it was answered, on the clock of its episode, (n,).
     """
 
     rows: npt.NDArray[np.float32]
@@ -49,6 +61,7 @@ class Outcomes(NamedTuple):
     episode: npt.NDArray[np.int64]
     request: npt.NDArray[np.int64]
     codec: npt.NDArray[np.int64]
+    start_s: Floats
 
     def __len__(self) -> int:
         """Number of transfers."""
@@ -84,30 +97,26 @@ def seconds_alone(question: CodecQuestion, codecs: Sequence[Codec]) -> Floats:
 
 
 def rows_for(question: CodecQuestion, history: Floats, codecs: Sequence[Codec]) -> npt.NDArray[np.float32]:
-    """What is known under each answer, float32 (codecs, inputs); ``history`` are the `HISTORY` of its path."""
+    """What is known under each answer, float32 (codecs, inputs).
+
+    Args:
+        question: What is asked.
+        history: The `HISTORY` of its path.
+        codecs: The answers.
+    """
     rows = np.empty((len(codecs), len(INPUTS)))
     asked, seen = len(CODEC_FEATURES), len(INPUTS) - len(OF_CODEC)
     fill_codec(codec_rows(question), rows[0, :asked])
     rows[0, asked:seen] = history
     rows[1:, :seen] = rows[0, :seen]
-    rows[:, seen:] = codec_columns(seconds_alone(question, codecs), question.running, codecs)
+    steady = question.bandwidth * np.exp(history[0])
+    rows[:, seen] = [codec.streams for codec in codecs]
+    rows[:, seen + 1] = [codec.level or 0 for codec in codecs]
+    rows[:, seen + 2] = [codec.keeps_baseline and question.has_baseline for codec in codecs]
+    rows[:, seen + 3 : seen + 5] = prospects(question, question.bandwidth, codecs)
+    rows[:, seen + 5] = prospects(question, steady, codecs)[:, 0]
+    rows[:, seen + 6] = seconds_alone(question, codecs)
     return rows.astype(np.float32)
-
-
-def codec_columns(seconds: Floats, running: npt.ArrayLike, codecs: Sequence[Codec]) -> Floats:
-    """`OF_CODEC` of each codec, shape (..., codecs, 5).
-
-    Args:
-        seconds: Alone with each codec, shape (..., codecs).
-        running: Transfers on the path, shape (...).
-        codecs: The answers.
-    """
-    streams = np.array([float(codec.streams) for codec in codecs])
-    level = np.array([float(codec.level or 0) for codec in codecs])
-    delta = np.array([float(codec.keeps_baseline) for codec in codecs])
-    shared = seconds * (1.0 + np.asarray(running, np.float64)[..., None] / streams)
-    whole = np.broadcast_to(np.stack([streams, level, delta], axis=-1), (*seconds.shape, 3))
-    return np.concatenate([seconds[..., None], whole, shared[..., None]], axis=-1)
 
 
 def record(episodes: Sequence[Episode], codecs: Sequence[Codec], rule: Rule) -> Outcomes:
@@ -122,7 +131,8 @@ def record(episodes: Sequence[Episode], codecs: Sequence[Codec], rule: Rule) -> 
         while isinstance(question := world.next_question(0), CodecQuestion):
             answer = rule(question, seconds_alone(question, codecs))
             told = history[row_at(episode.probes, question.now_s), question.path]
-            seen[question.request] = rows_for(question, told, codecs)[answer], question.now_s, answer
+            row = rows_for(question, told, codecs[answer : answer + 1])[0]
+            seen[question.request] = row, question.now_s, answer
             world.answer(0, answer)
         done = world.records(0)
         order = [one.request for one in done]
@@ -136,6 +146,7 @@ def record(episodes: Sequence[Episode], codecs: Sequence[Codec], rule: Rule) -> 
                 np.full(len(done), number),
                 np.array(order),
                 np.array([seen[request][2] for request in order]),
+                np.array([seen[request][1] for request in order]),
             )
         )
     return Outcomes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

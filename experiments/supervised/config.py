@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from experiments.config import RunSettings
+from experiments.supervised.forecast_config import BandwidthConfig, PerformanceConfig
 from sim.settings import Settings
 
 TaskName = Literal["performance", "bandwidth", "reliability", "consensus", "anomaly", "selector"]
@@ -133,7 +134,10 @@ class ModelsConfig(RunSettings):
     """Which models, in the order of the page."""
     watch: WatchConfig = WatchConfig()
     """The telemetry of nodes, links and consensus groups."""
-    # Settings of the forecasts stand here.
+    performance: PerformanceConfig = PerformanceConfig()
+    """Performance predictor."""
+    bandwidth: BandwidthConfig = BandwidthConfig()
+    """Bandwidth predictor."""
     reliability: ReliabilityConfig = ReliabilityConfig()
     """Node reliability."""
     consensus: ConsensusConfig = ConsensusConfig()
