@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.crowding import late_comer_delay_s
 from sim.jit import njit, njit_making_arrays
 from sim.paths import CONTROL, CROSS, LOSS, RTT, WINDOW, cross_weight, opening, usable_capacity
-from sim.physics import BBR, MIN_RTT_S, late_comer_delay_s, loss_response, startup_s
+from sim.physics import BBR, MIN_RTT_S, loss_response, startup_s
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

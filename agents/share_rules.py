@@ -29,8 +29,8 @@ _SOFT = 0.25
 _LEAST = 1e-9
 """In place of 0 under a logarithm or a fraction."""
 _PACKETS: Final = 6.0
-"""In flight for each stream: below 4 they wait for their timers (`sim.physics.self_induced_loss`), and probes
-are noisy. Of 4 to 12 best on training episodes of `internet` and `constrained`; elsewhere all did alike."""
+"""In flight for each stream: with few they wait for timers (`sim.crowding.self_induced_loss`), and probes are
+noisy. Of 4 to 12 best on training episodes of `internet` and `constrained`; elsewhere all did alike."""
 _PLACES = {feature.name: place for place, feature in enumerate(SLOT_FEATURES)}
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
 from experiments.shadow.commands import bundle_app, shadow_app
+from experiments.store.commands import app as telemetry
 from experiments.supervised.commands import app as supervised
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
+app.add_typer(telemetry, name="telemetry")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.add_typer(supervised, name="supervised")

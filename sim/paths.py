@@ -3,20 +3,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.jit import njit
-from sim.physics import (
-    BBR,
-    MIN_RTT_S,
+from sim.crowding import (
     fair_share,
-    goodput_capacity,
     late_comer_delay_s,
-    loss_response,
-    lossy_stream_rate,
     parallel_overhead,
     self_induced_loss,
-    startup_s,
     straggler_s,
+    tail_loss_s,
 )
+from sim.jit import njit
+from sim.physics import BBR, MIN_RTT_S, goodput_capacity, loss_response, lossy_stream_rate, startup_s
 
 Floats = NDArray[np.float64]
 
@@ -56,7 +52,7 @@ def opening(
 ) -> tuple[float, float, float, float]:
     """What a transfer loses on top of its bytes, and how its streams run while they send.
 
-    With no others on a path that does not change, it takes as long as `sim.physics.transfer_time` says.
+    With no others on a path that does not change, it takes as long as `sim.crowding.transfer_time` says.
 
     Args:
         wire_bytes: Payload of all its streams.
@@ -92,6 +88,8 @@ def opening(
             straggle_s = straggler_s(wire_bytes, streams, last)
     sending_s = wire_bytes * dips / (streams * rate)
     total_s = max(startup + sending_s + straggle_s, (startup + sending_s) * overhead)
+    queue = limits[QUEUE] / (streams + others + cross)
+    total_s += tail_loss_s(wire_bytes, streams, rate / dips, share, rtt_s, loss, queue)
     if control != BBR:
         total_s += late_comer_delay_s(streams, cross, rtt_s, total_s)
     return max(total_s - sending_s * overhead, 0.0), gain, overhead * dips, streams * rate

@@ -33,7 +33,7 @@ class PerformanceConfig(Settings):
     """Test episodes a scenario."""
     requests: int | None = Field(default=None, ge=8)
     """Transfers in an episode; null keeps each scenario's own number."""
-    explore: float = Field(default=0.5, ge=0, le=1)
+    explore: float = Field(default=0.2, ge=0, le=1)
     """Share of the transfers whose codec is drawn; the others take the shortest estimate."""
     trees: ForecastTrees = ForecastTrees()
     """The trees, as many again for each quantile."""

@@ -72,7 +72,7 @@ def chunks(payload: Buffer, chunk_bytes: int = CHUNK_BYTES) -> Iterator[memoryvi
 def chunk_for(size_bytes: int, streams: int) -> int:
     """Size of pieces that leave something to do for every stream, and for the fastest of them more.
 
-    Eight for each stream, of 64 KiB to 1 MiB as `sim.physics.straggler_s` has it; of a payload too small for
+    Eight for each stream, of 64 KiB to 1 MiB as `sim.crowding.straggler_s` has it; of a payload too small for
     that one for each, but not below what goes at once anyway. One stream needs no care.
 
     >>> chunk_for(64 * MIB, 8), chunk_for(1 * MIB, 8), chunk_for(1000, 8)

@@ -31,6 +31,7 @@ class Outbox:
         self._ready: set[int] = set()
         self._next = 0
         self._acknowledged = 0
+        self._kept_for = connections
         self._changed = asyncio.Condition()
 
     @property
@@ -55,22 +56,34 @@ class Outbox:
 
         Args:
             after: Last place that the same connection has taken, -1 at its start. It takes none before that,
-                for the receiver may have stopped reading it until the earlier ones come on others.
+                for the receiver may have stopped reading it until the earlier ones come on others. One piece
+                is kept for each connection that has had none, until `share_out`.
         """
         async with self._changed:
-            while True:
-                await self._changed.wait_for(lambda: any(place > after for place in self._ready))
-                place = min(place for place in self._ready if place > after)
-                self._ready.remove(place)
-                if place in self._held:
-                    self._changed.notify_all()
-                    return place, self._held[place]
+            await self._changed.wait_for(lambda: self._may_take(after))
+            place = min(place for place in self._ready if place > after)
+            self._ready.remove(place)
+            if after < 0:
+                self._kept_for = max(0, self._kept_for - 1)
+            self._changed.notify_all()
+            return place, self._held[place]
+
+    def _may_take(self, after: int) -> bool:
+        kept = 0 if after < 0 else self._kept_for
+        return len(self._ready) > kept and any(place > after for place in self._ready)
+
+    async def share_out(self) -> None:
+        """Keep no more pieces for connections that have had none."""
+        async with self._changed:
+            self._kept_for = 0
+            self._changed.notify_all()
 
     async def acknowledge(self, before: int) -> None:
         """Let go of all pieces before a place: the receiver has decoded them."""
         async with self._changed:
             for place in range(self._acknowledged, min(before, self._next)):
                 self._held_bytes -= len(self._held.pop(place) or b"")
+                self._ready.discard(place)  # taken back from a connection that broke after it had brought it
             self._acknowledged = max(self._acknowledged, min(before, self._next))
             self._changed.notify_all()
 

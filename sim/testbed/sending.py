@@ -60,6 +60,7 @@ class Attempt:
         self._outbox = Outbox(sending.order.streams)
         self._receiver: str | None = None
         self._wires: set[Wire] = set()
+        self._opened = asyncio.Event()
         self._done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     async def run(self, pieces: Iterator[Buffer]) -> dict[str, Any]:
@@ -71,6 +72,7 @@ class Attempt:
         """
         tasks = [asyncio.create_task(self._produce(pieces))]
         tasks += [asyncio.create_task(self._connection()) for _ in range(self._order.streams)]
+        tasks.append(asyncio.create_task(self._share_out()))
         try:
             for task in tasks:
                 task.add_done_callback(self._failed)
@@ -91,6 +93,13 @@ class Attempt:
             await self._outbox.put(piece)
         await self._outbox.put(None)
 
+    async def _share_out(self) -> None:
+        """Keep a piece for each connection until the first to open could send again."""
+        start_s = time.monotonic()
+        await self._opened.wait()
+        await asyncio.sleep(time.monotonic() - start_s)
+        await self._outbox.share_out()
+
     async def _connection(self) -> None:
         """One connection after the other: when one breaks, what it had underway goes by the next."""
         wait_s, broken_s, again = _FIRST_WAIT_S, time.monotonic(), False
@@ -104,6 +113,7 @@ class Attempt:
                     raise LostError(f"the receiver cannot be reached: {error}") from error
             else:
                 self._wires.add(wire)
+                self._opened.set()
                 try:
                     await self._open(wire, wait=again)
                     wait_s = _FIRST_WAIT_S

@@ -13,8 +13,9 @@ from experiments.testbed_journal import Journal, Row
 from experiments.testbed_simulated import Payload, Setup, Solo, pair_episode, pipeline_s, simulated_s, told
 from experiments.testbed_solo import solo
 from experiments.testbed_validate import REPEATS, _least_setup, validate
+from sim.crowding import transfer_time
 from sim.errors import InputError
-from sim.physics import CUBIC, transfer_time
+from sim.physics import CUBIC
 from sim.testbed.paths import PathSettings
 from sim.units import KIB, MBIT, MIB, MS
 

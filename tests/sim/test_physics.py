@@ -4,26 +4,31 @@ from itertools import pairwise, product
 from math import exp, inf, isfinite, log
 
 import pytest
+from scipy.optimize import brentq
 
+from sim.crowding import (
+    fair_share,
+    late_comer_delay_s,
+    parallel_overhead,
+    ramp_s,
+    self_induced_loss,
+    straggler_s,
+    tail_loss_s,
+    transfer_time,
+)
 from sim.physics import (
     BBR,
     CUBIC,
     GOODPUT_SHARE,
     MSS,
+    PACKET,
     RENO,
-    fair_share,
     goodput_capacity,
-    late_comer_delay_s,
     loss_response,
     lossy_stream_rate,
-    parallel_overhead,
-    ramp_s,
-    self_induced_loss,
     startup_s,
-    straggler_s,
     stream_ceiling,
     stream_time,
-    transfer_time,
 )
 from sim.units import GBIT, MBIT
 
@@ -92,11 +97,42 @@ def test_a_stream_held_to_its_first_window_sends_ten_packets_a_round_trip() -> N
     assert time_s == pytest.approx(0.1 + 100 * 0.1 + 0.1)
 
 
+def saw_tooth(loss: float, cc: int, rtt_s: float) -> float:
+    """Bytes/s of a window that loses every 1 / loss packets: the sum of its cycle, whose top is sought.
+
+    It is cut, stands for a round trip (CUBIC for two) and grows to the top; half a packet is lost to each.
+    """
+    beta, rests = (0.5, 1) if cc == RENO else (0.7, 2)
+    slope = 3 * (1 - beta) / (1 + beta)
+
+    def cycle(top: float) -> tuple[float, float]:
+        low = beta * top - 0.5
+        rounds = (top - low) / slope
+        return rests * (low - 0.5) + rounds * ((top + low) / 2 - 0.5), rests + rounds
+
+    top = brentq(lambda top: cycle(top)[0] - 1 / loss, 3.0, 1e5)
+    return MSS / loss / (cycle(top)[1] * rtt_s)
+
+
 @pytest.mark.parametrize("loss", [1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("cc", [CUBIC, RENO])
-def test_an_endless_stream_settles_at_its_loss_response(loss: float, cc: int) -> None:
+def test_an_endless_stream_settles_at_the_sum_of_its_saw_tooth(loss: float, cc: int) -> None:
     rate = lossy_stream_rate(1e12, GBIT, 0.05, loss, inf, 1e6, cc)
-    assert rate == pytest.approx(loss_response(0.05, loss, cc), rel=0.01)
+    assert rate == pytest.approx(saw_tooth(loss, cc, 0.05), rel=0.01)
+    assert 0.79 * loss_response(0.05, loss, cc) < rate < loss_response(0.05, loss, cc)
+
+
+@pytest.mark.parametrize("cc", [CUBIC, RENO])
+def test_thirty_losses_in_steps_come_to_the_sum_of_their_saw_teeth(cc: int) -> None:
+    """From the tenth on, so that slow start is forgotten."""
+    ten_s, thirty_s = (stream_time(n * 100 * MSS, GBIT, 0.05, 0.01, inf, 1e6, cc) for n in (10, 30))
+    assert 2000 * MSS / (thirty_s - ten_s) == pytest.approx(saw_tooth(0.01, cc, 0.05), rel=0.06)
+
+
+def test_a_loss_in_slow_start_is_noticed_when_the_window_has_doubled() -> None:
+    """Handshake; 10, 20, 40 packets and 30 of 80; cut from 160, Reno has 80 less one; the last ack."""
+    time_s = stream_time((100 + 79) * MSS, GBIT, 0.05, 0.01, inf, 1e9, RENO)
+    assert time_s == pytest.approx(0.05 * (1 + 3 + 30 / 80 + 1 + 1))
 
 
 def test_a_stream_that_ends_before_its_first_loss_runs_ahead_of_its_loss_response() -> None:
@@ -133,10 +169,10 @@ def test_a_late_comer_ends_when_its_growing_share_has_carried_it(n: float, m: fl
     assert carried_s == pytest.approx(fair_s, rel=1e-4)
 
 
-def test_four_packets_for_each_stream_cost_nothing_and_two_cost_28_percent() -> None:
-    # 100 ms at 1.2 MB/s are 80 packets; 1.5 / 4 - 1.5 / 16
-    assert self_induced_loss(20.0, 1.2e6, 0.1, 0.0) == pytest.approx(0.0, abs=1e-12)
-    assert self_induced_loss(40.0, 1.2e6, 0.1, 0.0) == pytest.approx(0.28125)
+def test_two_packets_for_each_stream_cost_nothing_and_one_and_a_half_cost_29_percent() -> None:
+    # 100 ms at 1.2 MB/s are 80 packets; 1.5 / 1.5^2 - 1.5 / 4
+    assert self_induced_loss(40.0, 1.2e6, 0.1, 0.0) == pytest.approx(0.0, abs=1e-12)
+    assert self_induced_loss(80 / 1.5, 1.2e6, 0.1, 0.0) == pytest.approx(7 / 24)
     assert self_induced_loss(400.0, 1.2e6, 0.1, 0.0) == 0.5
 
 
@@ -148,6 +184,18 @@ def test_crowding_never_falls_with_more_streams() -> None:
 def test_the_last_of_eight_streams_has_7_18ths_of_a_chunk_left() -> None:
     assert straggler_s(2.0**30, 8.0, 2.0**20) == pytest.approx(7 / 18)
     assert straggler_s(2.0**30, 1.0, 2.0**20) == 0.0
+
+
+def test_a_last_packet_lost_costs_two_round_trips_and_one_more() -> None:
+    # Four streams of 1 %: 1 - 0.99^4. Those that fill the path: 100 packets each, so 1.5 / 100^2 of them are
+    # dropped, and each round trip is as long again in the queue.
+    assert tail_loss_s(1e6, 4.0, 1e4, 1e5, 0.1, 0.01, 0.0) == pytest.approx(0.3 * (1 - 0.99**4))
+    assert tail_loss_s(1e6, 1.0, 1e4, 1e5, 0.1, 0.01, 0.0) == 0.0
+    share, queue = 50 * MSS / 0.1, 50 * PACKET
+    assert tail_loss_s(1e9, 4.0, share, share, 0.1, 0.0, queue) == pytest.approx(
+        0.5 * (1 - (1 - 1.5e-4) ** 4)
+    )
+    assert tail_loss_s(1e5, 4.0, share, share, 0.1, 0.0, queue) == 0.0
 
 
 def test_shares_are_by_head_but_bbr_takes_its_own() -> None:
@@ -186,9 +234,10 @@ def test_far_outside_the_measurements_times_stay_sensible(cc: int, cross_streams
     """No time is below size over capacity; capacity and loss act in one direction, up to a ripple.
 
     The ripple comes from the even spacing of losses in the stepped saw-tooth: at most 4.5 % for CUBIC, 9.5 %
-    for Reno.
+    for Reno, and 15 % from 2 % loss on, where nothing was measured and every few flights lose a packet.
     """
     ripple = 1.10 if cc == RENO else 1.05
+    far_ripple = 1.15
     for size_bytes, rtt_s, streams in product(SIZES, RTTS_S, STREAMS):
         time_s = {
             (capacity, loss): transfer_time(
@@ -200,10 +249,12 @@ def test_far_outside_the_measurements_times_stay_sensible(cc: int, cross_streams
         for loss in LOSSES:
             assert all(time_s[b, loss] <= ripple * time_s[a, loss] for a, b in pairwise(CAPACITIES))
         for capacity in CAPACITIES:
-            assert all(time_s[capacity, a] <= ripple * time_s[capacity, b] for a, b in pairwise(LOSSES))
+            for a, b in pairwise(LOSSES):
+                most = ripple if b < 0.02 else far_ripple
+                assert time_s[capacity, a] <= most * time_s[capacity, b]
 
 
-def test_a_payload_too_small_to_lose_a_packet_takes_as_long_as_without_loss():
+def test_a_payload_too_small_to_lose_a_packet_takes_as_long_as_without_loss() -> None:
     """25 packets at 50 ms: handshake, two flights, the second of 15 packets at full speed.
 
     Measured: 157 ms (median of three, loss 1e-4), where a flight spread over its round trip gave 190.

@@ -1,4 +1,4 @@
-"""Real TCP transfers, one by one, against the time that `sim.physics.transfer_time` gives for each."""
+"""Real TCP transfers, one by one, against the time that `sim.crowding.transfer_time` gives for each."""
 
 from math import inf
 from pathlib import Path
@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from sim import physics
-from sim.physics import BBR, CUBIC, RENO, transfer_time
+from sim.crowding import transfer_time
+from sim.physics import BBR, CUBIC, RENO
 from sim.units import MBIT, MS
 
 MEASUREMENTS = Path(physics.__file__).parent / "calibration" / "transport_measurements.csv.gz"

@@ -36,7 +36,7 @@ def test_pieces_leave_in_order_and_come_back_when_their_connection_broke():
         assert await box.take(-1) == (1, b"bb")
         assert await waits(box.take(-1))
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_the_encoder_waits_while_too_much_is_ready_or_not_acknowledged():
@@ -52,7 +52,23 @@ def test_the_encoder_waits_while_too_much_is_ready_or_not_acknowledged():
         await box.put(b"more")
         assert box.held_bytes == 9
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
+def test_the_encoder_goes_on_when_what_came_back_turns_out_to_have_arrived():
+    async def run():
+        box = Outbox(connections=1)
+        await box.put(b"first")
+        await box.put(b"second")
+        await box.take_back({place for place, _ in (await box.take(-1), await box.take(0))})
+        putting = asyncio.ensure_future(box.put(b"third"))
+        await asyncio.sleep(0)
+        await box.acknowledge(2)  # heard on the new connection, before it has taken any
+        await asyncio.sleep(0)
+        assert await box.take(-1) == (2, b"third")
+        await putting
+
+    asyncio.run(asyncio.wait_for(run(), 10))
 
 
 def received(pieces, raw, *, keep=False, codec=None, digest=None):
@@ -69,7 +85,7 @@ def received(pieces, raw, *, keep=False, codec=None, digest=None):
             await decoding
             return seen, box.kept
 
-    return asyncio.run(run())
+    return asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_pieces_are_decoded_in_order_however_they_come_and_doubles_are_dropped():
@@ -102,4 +118,4 @@ def test_a_connection_far_ahead_waits_and_the_one_whose_turn_it_is_does_not():
             assert await waits(box.put(2, bytearray(1)))
             assert not await waits(box.put(0, bytearray(1)))
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 120))

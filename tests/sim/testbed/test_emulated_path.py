@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ for _ in range(15):
     start = time.perf_counter()
     socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()
     spent.append(time.perf_counter() - start)
-print(sorted(spent)[3])
+print(min(spent))
 """
 SPRAY = """
 import socket, sys, time
@@ -95,33 +96,29 @@ def path(**settings: float) -> Iterator[Ends]:
 
 
 def measured(ends: Ends, kind: str, client: str, *words: str) -> str:
-    """What a server at one end saw of a client at the other, or the client measured itself."""
-    with subprocess.Popen(
-        [*ends.enter(ends.server), sys.executable, "-ISc", SERVER, ends.server_address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
+    """What a server at one end saw of a client at the other, or the client measured itself. Both end."""
+    with ExitStack() as processes:
+
+        def start(side: str | None, *command: str) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [*ends.enter(side), sys.executable, "-ISc", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            processes.enter_context(process)
+            processes.callback(process.kill)
+            return process
+
+        server = start(ends.server, SERVER, ends.server_address)
         assert server.stdout is not None and server.stdin is not None
         tcp, udp = json.loads(server.stdout.readline())
         server.stdin.write(kind + "\n")
         server.stdin.flush()
         port = udp if kind == "udp" else ends.reach(tcp).port
-        sending = subprocess.Popen(
-            [
-                *ends.enter(ends.client),
-                sys.executable,
-                "-ISc",
-                client,
-                ends.server_address,
-                str(port),
-                *words,
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        said = sending.communicate(timeout=30)[0]
-        seen = server.communicate(timeout=30)[0]
+        sending = start(ends.client, client, ends.server_address, str(port), *words)
+        said = sending.communicate(timeout=60)[0]
+        seen = server.communicate(timeout=60)[0]
     assert sending.returncode == 0
     return seen if seen.strip() else said
 
@@ -136,10 +133,15 @@ def test_one_stream_gets_the_payload_of_the_rate_that_was_set(rate, rtt):
 
 @pytest.mark.parametrize("rtt", [1, 20, 150])
 def test_a_handshake_takes_the_round_trip_that_was_set(rtt):
-    """The fourth quickest of fifteen, for other work only adds; up to 0.3 ms for the hosts, or against it."""
+    """Other work only adds: the quickest of a few tries; up to 0.3 ms for the hosts, or against it."""
+    tolerance = 0.05 * rtt * MS + 0.3 * MS
     with path(rate_bytes_s=500 * MBIT, rtt_s=rtt * MS) as ends:
-        handshake_s = float(measured(ends, "none", KNOCK))
-    assert abs(handshake_s - rtt * MS) <= 0.05 * rtt * MS + 0.3 * MS
+        handshake_s = inf
+        for _ in range(5):
+            handshake_s = min(handshake_s, float(measured(ends, "none", KNOCK)))
+            if handshake_s <= rtt * MS + tolerance:
+                break
+    assert abs(handshake_s - rtt * MS) <= tolerance
 
 
 def test_the_share_of_packets_that_are_lost_is_the_one_that_was_set():
@@ -205,13 +207,13 @@ def test_nothing_of_a_path_stays_however_its_maker_ends(end):
     inside = subprocess.Popen(["ip", "netns", "exec", names[0], "sleep", "60"])
     if end != "raise":
         holder.send_signal(signal.Signals[end])
-    holder.wait(timeout=10)
-    until = time.monotonic() + 10
+    holder.wait(timeout=60)
+    until = time.monotonic() + 60
     while left_of(names) and time.monotonic() < until:
         inside.poll()
         time.sleep(0.02)
     assert left_of(names) == []
-    assert inside.wait(timeout=5) != 0
+    assert inside.wait(timeout=60) != 0
 
 
 def test_what_a_killed_janitor_left_goes_when_the_next_path_is_made():
@@ -220,7 +222,7 @@ def test_what_a_killed_janitor_left_goes_when_the_next_path_is_made():
     keeper = next(pid for pid in children if b"janitor" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(int(keeper), signal.SIGKILL)
     holder.kill()
-    holder.wait(timeout=10)
+    holder.wait(timeout=60)
     assert [name for name in names if (janitor.NAMESPACES / name).exists()] == names
     Pair().close()
     assert [name for name in names if (janitor.NAMESPACES / name).exists()] == []

@@ -51,7 +51,7 @@ def moved(*orders, **settings):
         async with mover(**settings) as both:
             return [await both.move(order) for order in orders]
 
-    return asyncio.run(run())
+    return asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_every_codec_brings_all_bytes_over_and_says_what_it_cost(payload):
@@ -116,7 +116,7 @@ def test_a_forgotten_baseline_is_resent(payload, tmp_path):
                 new.order(1, "hde", keep=True, baseline=str(payload.path), baseline_digest=payload.digest)
             )
 
-    assert asyncio.run(run()).attempts == 2
+    assert asyncio.run(asyncio.wait_for(run(), 120)).attempts == 2
 
 
 @pytest.mark.parametrize(("codec", "streams"), [("none", 1), ("zstd", 1), ("amst", 8)])
@@ -144,21 +144,22 @@ def test_a_receiver_killed_amid_a_transfer_and_started_again_gets_it_whole(tmp_p
         return running
 
     async def run():
-        receiver = start()
-        async with mover(reach=lambda _: ("127.0.0.1", port)) as both:
-            moving = asyncio.create_task(both.move(payload.order(0, "zstd")))
-            while 0 not in both.progress or not both.progress[0].decoded_bytes:
-                await asyncio.sleep(0.005)
-            receiver.kill()
-            receiver.wait()
-            receiver = start()
-            try:
+        receivers = [start()]
+        try:
+            async with mover(reach=lambda _: ("127.0.0.1", port)) as both:
+                moving = asyncio.create_task(both.move(payload.order(0, "zstd")))
+                while not (moving.done() or (0 in both.progress and both.progress[0].decoded_bytes)):
+                    await asyncio.sleep(0.005)
+                receivers[0].kill()
+                receivers[0].wait()
+                receivers.append(start())
                 return await moving
-            finally:
+        finally:
+            for receiver in receivers:
                 receiver.kill()
                 receiver.wait()
 
-    ended = asyncio.run(run())
+    ended = asyncio.run(asyncio.wait_for(run(), 120))
     assert ended.attempts == 2 and ended.size_bytes == payload.size
 
 
@@ -173,7 +174,7 @@ def test_a_sender_killed_amid_a_transfer_is_an_error_not_a_wait(tmp_path):
             await moving
 
     with pytest.raises(MoveError, match="has ended"):
-        asyncio.run(run())
+        asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_memory_stays_bounded_while_more_is_moved(tmp_path):
@@ -188,7 +189,7 @@ def test_memory_stays_bounded_while_more_is_moved(tmp_path):
 
     if not Path("/proc/self/status").exists():
         pytest.skip("memory of a process is read from /proc, which is not here")
-    assert asyncio.run(run()) < 150e6  # of two payloads of 150 MB
+    assert asyncio.run(asyncio.wait_for(run(), 120)) < 150e6  # of two payloads of 150 MB
 
 
 def test_a_frame_that_is_too_long_or_no_frame_is_refused_with_a_reason():
@@ -206,7 +207,7 @@ def test_a_frame_that_is_too_long_or_no_frame_is_refused_with_a_reason():
         (too_long, "at most 65536 bytes"),
         (b"GET / HTTP/1.1\r\n" + bytes(64), "kind of frame"),
     ):
-        answer = asyncio.run(run(words))
+        answer = asyncio.run(asyncio.wait_for(run(words), 120))
         assert answer.kind is Kind.REFUSE and reason in answer.words["problem"]
 
 

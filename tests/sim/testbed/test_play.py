@@ -39,7 +39,7 @@ def played(staged, folder, answer):
         async with mover() as both:
             return await Player(staged, payloads, CODECS, answer, both).play()
 
-    return asyncio.run(run())
+    return asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_twenty_transfers_go_end_to_end_with_all_codecs(tmp_path):
