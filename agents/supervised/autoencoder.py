@@ -1,6 +1,6 @@
 """A recurrent autoencoder: windows that it cannot write down shortly and read back are unusual."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,17 @@ from torch import nn
 from agents.supervised.model import Part, Rows
 from agents.supervised.sequences import SequenceModel
 
+PEAK: Final = 5
+"""Steps in a row whose error counts."""
+
 
 class Autoencoder(SequenceModel):
     """The error with which a window comes back through a narrow layer; trained on quiet windows only.
 
     One long short-term memory reads the window into ``latent`` numbers, another writes it out again. Features
     are brought to median 0 and quartile distance 1, so that rare peaks do not set the scale. The score of a
-    window is the mean squared error of its steps' features, as published.
+    window is the largest mean squared error of `PEAK` steps in a row: the published mean over all steps
+    drowns events that are shorter than a window.
     """
 
     kind: ClassVar[str] = "autoencoder"
@@ -30,8 +34,9 @@ class Autoencoder(SequenceModel):
         return nn.functional.mse_loss(said, rows)
 
     def reading(self, said: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """The mean squared error of each window."""
-        return (said - rows).square().mean(dim=(1, 2)).unsqueeze(1)
+        """The largest mean squared error of a few steps in a row."""
+        of_steps = (said - rows).square().mean(dim=2).unsqueeze(1)
+        return nn.functional.avg_pool1d(of_steps, min(PEAK, self.config.steps), 1).amax(dim=2)
 
     def used(self, part: Part) -> Part:
         """Windows without an event; where only few are known to hold none, all."""

@@ -75,11 +75,11 @@ def write_card(
 
 
 def bounds_told(measures: Sequence[Measure]) -> list[str]:
-    """How baselines and ceilings of these figures came about, one line a figure that has any."""
-    lines = []
+    """How baselines and ceilings of these figures came about, one line each, with the figures it is of."""
+    told: dict[str, list[str]] = {}
     for one in measures:
-        parts = [f"naive: {one.baseline}"] if one.baseline else []
-        parts += [f"ceiling: {one.bound}"] if one.bound else []
-        if parts:
-            lines.append(f"* {one.name}: {'; '.join(parts)}.")
+        for word, text in (("Naive", one.baseline), ("Ceiling", one.bound)):
+            if text:
+                told.setdefault(f"{word}: {text}", []).append(one.name)
+    lines = [f"* {text} ({'; '.join(names)})." for text, names in told.items()]
     return [*lines, ""] if lines else []
