@@ -167,13 +167,23 @@ class ExportConfig(Settings):
     """Rows on which the exported graph must choose as the trained policy does."""
 
 
-class ExperimentConfig(Settings):
+class RunSettings(Settings):
+    """What every config has that a run folder is made for."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
+    """Name of the experiment and of its folder under results/."""
+
+    @property
+    def seeds(self) -> dict[str, object]:
+        """What the run folder notes of its chance."""
+        return {}
+
+
+class ExperimentConfig(RunSettings):
     """All that `dwcp-gym run` needs to know; with code and versions it fixes every figure."""
 
     WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset({"workers"})
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)
-    """Name of the experiment and of its folder under results/."""
     title: str = Field(min_length=1, max_length=200)
     """The question that the experiment answers, in one line."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -200,6 +210,12 @@ class ExperimentConfig(Settings):
     """What becomes a bundle."""
     tensorboard: bool = True
     """Whether to write TensorBoard events."""
+
+    @property
+    def seeds(self) -> dict[str, object]:
+        """What the run folder notes of its chance."""
+        learners = {learner.name: list(learner.seeds) for learner in self.learners}
+        return {"seed": self.seed, "learners": learners}
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from experiments.config import ExperimentConfig
+from experiments.config import RunSettings
 from sim.errors import InputError
 from sim.files import TEMPORARY, sweep_temporary, write_json, write_text, writing
 from sim.settings import digest, dump
@@ -58,7 +58,7 @@ class RunFolder:
         self._lock: IO[str] | None = None
 
     @classmethod
-    def create(cls, config: ExperimentConfig, root: Path) -> Self:
+    def create(cls, config: RunSettings, root: Path) -> Self:
         """The run of a config, locked: the newest of equal config and versions if unfinished, else a new one.
 
         ``latest`` of the experiment points to it from now on, and what a killed writer left in it is gone.
@@ -74,8 +74,7 @@ class RunFolder:
             if not run.file("seeds.json").exists():
                 dump(config, run.file("config.yaml"))
                 write_json(run.file("versions.json"), versions())
-                learners = {learner.name: list(learner.seeds) for learner in config.learners}
-                write_json(run.file("seeds.json"), {"seed": config.seed, "learners": learners})
+                write_json(run.file("seeds.json"), config.seeds)
             point_latest(run.path)
         except BaseException:
             run.release()

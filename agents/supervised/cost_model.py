@@ -1,4 +1,4 @@
-"""What each action would have cost, learned from decisions of which only the cost of the action taken is known."""
+"""What each action would have cost, learned from decisions that tell only the cost of the action taken."""
 
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ def _fit(
     rows: npt.NDArray[np.float32], logs: Floats, weights: Floats, seed: int
 ) -> tuple[Floats, xgboost.Booster]:
     design = _design(rows)
-    line: Floats = np.linalg.solve(design.T @ design + np.eye(design.shape[1]), design.T @ logs)
+    line = np.linalg.solve(design.T @ design + np.eye(design.shape[1]), design.T @ logs).astype(np.float64)
     parameters: dict[str, Any] = {
         "objective": "reg:squarederror",
         "base_score": 0.0,

@@ -1,7 +1,6 @@
 """What supervised selectors share: labels in, probabilities out, the likeliest allowed action, one file."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.policy import Actions, Learned, Mask, Observation, best_allowed
+from agents.supervised import model_file
+from agents.supervised.model_file import Arrays, read_arrays, write_arrays
 from sim.errors import InputError
-from sim.files import write_whole
 
-Arrays = Mapping[str, npt.NDArray[Any]]
 Held = tuple[npt.ArrayLike, npt.ArrayLike] | tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]
 """Rows and labels to stop by; weights come third where the training rows have them."""
-
-FILE_VERSION = 1
-"""Of the layout of a selector file; a reader refuses any other."""
 
 
 class Selector(Learned):
@@ -85,42 +81,15 @@ def missing_fit(name: str) -> ValueError:
 
 
 def write_selector(path: Path, kind: str, arrays: Arrays) -> None:
-    """Write named arrays as one ``.npz`` file, whole or not at all; the same arrays give the same bytes.
-
-    Raises:
-        InputError: If the file system refuses.
-    """
-    header = {"kind": np.array(kind), "version": np.array(FILE_VERSION)}
-    write_whole(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **header, **arrays))
+    """Write named arrays as one file, as `agents.supervised.model_file.write_arrays`."""
+    write_arrays(path, kind, arrays)
 
 
 def read_selector(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
-    """Read what ``write_selector`` wrote.
-
-    Raises:
-        InputError: If the file is missing, torn, of another kind or of another version.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise InputError(
-            path, "", f"expected a saved {kind} selector, found no file; train it first"
-        ) from error
-    except Exception as error:  # zipfile, zlib, numpy and tokenize: their errors share no base class
-        raise InputError(
-            path, "", f"expected a saved {kind} selector, got a torn or foreign file; train it again"
-        ) from error
-    found, version = str(arrays.pop("kind", "")), arrays.pop("version", np.array(0))
-    if found != kind:
-        raise InputError(
-            path, "kind", f"expected {kind!r}, got {found!r}; name a file that a {kind} selector saved"
-        )
-    if int(version) != FILE_VERSION:
-        raise InputError(path, "version", f"expected {FILE_VERSION}, got {int(version)}; train it again")
-    return arrays
+    """Read what ``write_selector`` wrote, as `agents.supervised.model_file.read_arrays`."""
+    return read_arrays(path, kind, "selector")
 
 
 def torn(path: Path, kind: str) -> InputError:
     """The error for a file whose arrays do not make a selector of this kind."""
-    return InputError(path, "", f"expected the parameters of a {kind} selector, got others; train it again")
+    return model_file.torn(path, kind, "selector")

@@ -22,6 +22,7 @@ def take_roles(store: Store, incumbent: Path | None, candidate: Path | None) -> 
             store.set_role(role, store.add_model(path, bundle.manifest).version)
     version = store.role("candidate")
     if version is not None and not store.transitions(candidate=version):
-        why, evidence = "set beside the incumbent when the service began", {"incumbent": store.role("incumbent")}
+        why = "set beside the incumbent when the service began"
+        evidence = {"incumbent": store.role("incumbent")}
         step = (EVERYWHERE, version, "offline", "shadow", why, "operator", evidence)
         store.record(Transition(0, store.clock(), *step))

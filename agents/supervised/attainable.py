@@ -1,0 +1,185 @@
+"""How often a selector could be right at all: the oracle's labels, drawn again under what nobody sees."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.one_step_oracle import OneStepOracle
+from agents.play import play
+from agents.policy import Actions, Mask, Observation, Policy
+from envs.base import WorldEnv
+from sim.codecs import FITTED, Codec
+from sim.episode import Episode
+from sim.payloads import NOVELTY_WITHIN_LOG_SD
+from sim.randomness import stream
+from sim.transfers import Stages
+from sim.world import World
+
+Floats = NDArray[np.float64]
+
+_WANDERING: Final = 0.3
+"""Share of decisions that are random, as where labels are made."""
+
+
+class Redrawn(NamedTuple):
+    """Decisions, and what each codec would cost under several draws of what stays hidden from every sender.
+
+    Attributes:
+        rows: Observations, (n, F).
+        costs: Cost of each codec as it is, in seconds, (n, A).
+        payload: The same under other draws of this transfer's own noises, (n, draws, A): a sender that knew
+            path and dataset would still not know these.
+        seen: The same when the path is drawn again, too, as its last probe leaves it open, (n, draws, A).
+    """
+
+    rows: NDArray[np.float32]
+    costs: Floats
+    payload: Floats
+    seen: Floats
+
+
+class _Draw(NamedTuple):
+    """An episode with other noises of its payloads, and what these become."""
+
+    episode: Episode
+    stages: Stages
+
+
+class _Teller(Policy):
+    """The one-step oracle that sometimes chooses at random, asked under every draw."""
+
+    name = "teller"
+    needs_world = True
+
+    def __init__(
+        self, codecs: Sequence[Codec], episode: Episode, draws: int, rng: np.random.Generator
+    ) -> None:
+        self._oracle, self._rng = OneStepOracle(codecs), rng
+        self._draws = [_draw(episode, codecs, rng) for _ in range(draws)]
+        self._misses = _probe_misses(episode, rng)
+        self._world: World | None = None
+        self.rows: list[Observation] = []
+        self.costs: list[tuple[Any, Any, Any]] = []
+
+    def bind(self, world: World) -> None:
+        self._world = world
+        self._oracle.bind(world)
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        costs = self._oracle.costs()
+        payload = [self._costs(draw, None) for draw in self._draws]
+        misses = self._rng.choice(self._misses, len(self._draws))
+        seen = [self._costs(draw, float(miss)) for draw, miss in zip(self._draws, misses, strict=True)]
+        self.rows.append(observation)
+        self.costs.append((costs, payload, seen))
+        if self._rng.random() < _WANDERING:
+            return int(self._rng.integers(len(costs)))
+        return int(costs.argmin())
+
+    def _costs(self, draw: _Draw, miss: float | None) -> Floats:
+        """Costs under a draw; with a miss, paths carry so many times what their probe says."""
+        if self._world is None:
+            raise RuntimeError("it needs bind(world) before act()")
+        world, now = self._world, self._world.clock.now
+        before = world.episode, world.stages
+        conditions, probes = world.episode.conditions, world.episode.probes
+        link = conditions.links[int(np.searchsorted(conditions.times, now, side="right")) - 1]
+        true = link[:, 0].copy()
+        try:
+            world.episode, world.stages = draw
+            if miss is not None:
+                row = min(int(now / probes.period_s), len(probes.values) - 1)
+                link[:, 0] = probes.values[row, :, 2] * (1 + link[:, 3]) * miss
+            return self._oracle.costs()
+        finally:
+            link[:, 0] = true
+            world.episode, world.stages = before
+
+
+def redraw(env: WorldEnv, episode: Episode, draws: int) -> Redrawn:
+    """Play an episode of codec decisions as `agents.supervised.labels.label` does, under several draws.
+
+    Args:
+        env: Whose decisions.
+        episode: The episode; it comes back as it was.
+        draws: Of what stays hidden, at each decision.
+    """
+    teller = _Teller(env.codecs, episode, draws, stream(episode.seed, "attainable"))
+    play(env, episode, teller)
+    costs, payload, seen = (np.array(column) for column in zip(*teller.costs, strict=True))
+    return Redrawn(np.array(teller.rows), costs, payload, seen)
+
+
+def joined(parts: Sequence[Redrawn]) -> Redrawn:
+    """All decisions of several episodes."""
+    return Redrawn(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+class Attainable(NamedTuple):
+    """What the best answer to a decision comes to, when its label is as uncertain as the draws say.
+
+    Attributes:
+        accuracy: Expected share of decisions in which the likeliest label is the label.
+        f1: Expected F1 of each class under these answers, (A,).
+        regret: Expected cost of the answer with the least mean cost, over that of the best, minus 1.
+    """
+
+    accuracy: float
+    f1: Floats
+    regret: float
+
+
+def attainable(costs: Floats) -> Attainable:
+    """Ceilings from the costs under several draws, (n, draws, A).
+
+    The answer is chosen on all draws but one and held against the one left out, each in turn: chosen and
+    judged on the same few draws it would look better than it is.
+
+    >>> certain = np.tile([1.0, 2.0], (5, 4, 1))
+    >>> attainable(certain).accuracy, attainable(certain).regret
+    (1.0, 0.0)
+    """
+    actions = costs.shape[2]
+    labels = costs.argmin(axis=2)
+    votes = np.eye(actions)[labels]
+    others = votes.sum(axis=1, keepdims=True) - votes
+    chosen = (others + 1e-9 * votes.mean(axis=(0, 1))).argmax(axis=2)
+    right = chosen == labels
+    hits = np.bincount(labels[right], minlength=actions)
+    claimed = np.bincount(chosen.ravel(), minlength=actions)
+    wanted = np.bincount(labels.ravel(), minlength=actions)
+    f1 = np.divide(2.0 * hits, claimed + wanted, out=np.full(actions, np.nan), where=wanted > 0)
+    mean_others = costs.sum(axis=1, keepdims=True) - costs
+    cheapest = mean_others.argmin(axis=2)
+    paid = np.take_along_axis(costs, cheapest[:, :, None], axis=2).sum()
+    return Attainable(float(right.mean()), f1, float(paid / costs.min(axis=2).sum() - 1))
+
+
+def _draw(episode: Episode, codecs: Sequence[Codec], rng: np.random.Generator) -> _Draw:
+    """Other noises of the same laws for what differs from transfer to transfer and shows in no sample."""
+    payloads, dataset = episode.payloads, episode.requests.dataset
+    count = len(payloads.kind)
+    level = episode.content.novelty[dataset]
+    novelty = np.minimum(level * np.exp(NOVELTY_WITHIN_LOG_SD * rng.standard_normal(count)), 1.0)
+    other = payloads._replace(
+        novelty=np.where(level >= 0.99, level, novelty),
+        encode_noise=np.exp(FITTED.encode["zstd3"].log_sd * rng.standard_normal(count)),
+        decode_noise=np.exp(FITTED.decode["zstd3"].log_sd * rng.standard_normal(count)),
+    )
+    drawn = replace(episode, payloads=other)
+    return _Draw(drawn, Stages(drawn, tuple(codecs)))
+
+
+def _probe_misses(episode: Episode, rng: np.random.Generator, count: int = 512) -> Floats:
+    """How many times what the last probe said paths truly offer, at random moments and paths, (count,)."""
+    conditions, probes = episode.conditions, episode.probes
+    now = rng.uniform(0.0, float(episode.requests.arrival_s[-1]), count)
+    path = rng.integers(conditions.links.shape[1], size=count)
+    link = conditions.links[np.searchsorted(conditions.times, now, side="right") - 1, path]
+    row = np.minimum((now / probes.period_s).astype(np.int64), len(probes.values) - 1)
+    told = np.maximum(probes.values[row, path, 2], 1.0)
+    misses: Floats = link[:, 0] / (1 + link[:, 3]) / told
+    return misses

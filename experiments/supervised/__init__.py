@@ -1,0 +1,1 @@
+"""Supervised models: trained on telemetry, set beside naive baselines and ceilings, watched in use."""
