@@ -1,6 +1,8 @@
 """Telemetry of an estate: the same from the same seed, whole, labelled, by queueing theory."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from sim.catalogue import SCENARIOS
 from sim.monitoring.courses import DOWN, HEALTHY
 from sim.monitoring.estate import Estate
 from sim.monitoring.nodes import HealthModel, beyond, quantile_s
-from sim.monitoring.schema import TABLES
+from sim.monitoring.schema import TABLES, Table
 from sim.monitoring.telemetry import Monitoring, detectable_share, draw_monitoring
 from sim.units import DAY, HOUR
 
@@ -99,6 +101,16 @@ def test_rows_that_never_arrive_are_left_out_by_chance(seen: Monitoring) -> None
     fewer = draw_monitoring(holey, seed=3, duration_s=12 * HOUR)
     assert len(fewer.node_metrics) / len(seen.node_metrics) == pytest.approx(0.8, abs=0.03)
     assert fewer.incidents == seen.incidents
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
+def test_the_page_prints_the_schema_that_the_code_has(table: Table) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text("utf-8")
+    section = re.search(rf"^`{table.name}`: (.*?)(?=^### |\Z)", page, re.M | re.S)
+    assert section is not None
+    said = [line for line in section.group(1).splitlines() if line.startswith(("| `", "| *`"))]
+    seen = [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in (*table.keys, *table.metrics)]
+    assert said == seen + [f"| *`{c.name}`* | {c.type} | {c.unit} | {c.meaning} |" for c in table.truth]
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))
