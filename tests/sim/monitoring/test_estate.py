@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sim.catalogue import SCENARIOS
 from sim.monitoring.courses import DOWN, HEALTHY
 from sim.monitoring.estate import Estate
-from sim.monitoring.nodes import HealthModel, beyond, quantile_s
+from sim.monitoring.nodes import NOISE, HealthModel, Means, beyond, quantile_s, signal
 from sim.monitoring.schema import TABLES, Table
 from sim.monitoring.telemetry import Monitoring, detectable_share, draw_monitoring
 from sim.units import DAY, HOUR
@@ -66,13 +66,21 @@ def test_labels_of_nodes_agree_with_the_incidents(seen: Monitoring) -> None:
 
 
 def test_signal_is_the_power_that_a_matched_filter_has() -> None:
-    """Rows of 2 counts and noise drawn at a known distance are told apart as often as Phi(D - z) says."""
+    """Rows whose errors and memory differ are told apart as often as Phi(D - z) says."""
     rng = np.random.default_rng(5)
-    before, after, rows = 400.0, 412.0, 10
-    d = math.sqrt(rows) * 2 * (math.sqrt(after) - math.sqrt(before))
-    score = [2 * np.sqrt(rng.poisson(mean, (20_000, rows))).sum(axis=1) for mean in (before, after)]
+    rows, size = 10, (20_000, 10)
+    healthy = Means(*(np.full((1, rows), 400.0) for _ in Means._fields))
+    now = healthy._replace(errors=np.full((1, rows), 408.0), memory=np.full((1, rows), 400.003))
+    distance = signal(now, healthy)[0]
+    score = []
+    for mean in (healthy, now):
+        roots = 2 * np.sqrt(rng.poisson(mean.errors[0], size))  # of variance 1
+        memory = mean.memory[0] + NOISE["memory"] * rng.standard_normal(size)
+        score.append((0.4 * roots + 0.25 * (memory - 400) / NOISE["memory"]).sum(axis=1))
     threshold = np.quantile(score[0], 0.95)
-    assert np.mean(score[1] > threshold) == pytest.approx(norm.cdf(d - norm.ppf(0.95)), abs=0.02)
+    power = norm.cdf(math.sqrt((distance**2).sum()) - norm.ppf(0.95))
+    assert 0.3 < power < 0.95  # a power that could differ
+    assert np.mean(score[1] > threshold) == pytest.approx(power, abs=0.02)
 
 
 def test_times_of_requests_are_those_of_an_m_m_1_queue() -> None:

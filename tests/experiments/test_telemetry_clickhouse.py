@@ -131,7 +131,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if running.poll() is not None:
             pytest.skip("the ClickHouse server that is installed does not start")
@@ -141,7 +141,7 @@ def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
                     return
         except OSError:
             time.sleep(0.1)
-    pytest.fail("the ClickHouse server did not answer within 60 s")
+    pytest.fail("the ClickHouse server did not answer within 120 s")
 
 
 def test_a_server_answers_as_the_files_do(server: str, in_files: dict[str, object]) -> None:
