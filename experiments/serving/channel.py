@@ -226,6 +226,8 @@ class Channel:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         for asked in self._asked.values():
             asked.give_up(error)
         self._asked.clear()

@@ -152,6 +152,9 @@ class Service:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+                if process.stdin is not None:
+                    process.stdin.close()
+                await process.wait()
             await asyncio.sleep(_AGAIN_S)
 
     async def _tidy(self) -> None:
