@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from experiments.rollout.rollout import name_candidate
 from experiments.serving.deployment import check_choice
 from experiments.shadow.bundle import open_bundle
 from experiments.shadow.store import Store
@@ -18,6 +17,8 @@ def take_roles(store: Store, incumbent: Path | None, candidate: Path | None) -> 
     if incumbent is not None:
         store.set_role("incumbent", _add(store, incumbent))
     if candidate is not None:
+        from experiments.rollout.rollout import name_candidate  # brings pandas, which a service does without
+
         name_candidate(store, _add(store, candidate))
     version = store.role("candidate")
     if version is not None and not store.transitions(candidate=version):

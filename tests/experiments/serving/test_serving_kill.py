@@ -17,7 +17,7 @@ from experiments.shadow.store import Store
 
 PATIENCE_S = 60.0
 JSON = {"content-type": "application/json"}
-KILLS = int(os.environ.get("DWCP_GYM_KILLS", "2"))
+KILLS = int(os.environ.get("DWCP_GYM_KILLS", "1"))
 
 
 class Client(threading.Thread):

@@ -4,6 +4,7 @@ import http.client
 import json
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -242,3 +243,10 @@ def test_a_store_without_an_incumbent_and_a_port_that_is_taken_are_refused(say, 
         code, _, errors = say("serve", "--store", tmp_path / "s", "--incumbent", intact, "--port", port)
     assert code == 2
     assert f"127.0.0.1 port {port}: Address already in use; name another" in errors[0]
+
+
+def test_an_install_without_the_extra_says_what_to_install(say, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "experiments.serving.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, errors = say("serve", "--store", tmp_path / "store")
+    assert (code, errors) == (2, ["dwcp-gym: dwcp-gym serve: needs uvicorn; pip install 'dwcp-gym[serve]'"])
