@@ -64,7 +64,7 @@ class Rollout:
     """
 
     def __init__(self, store: Store, gates: Gates | None = None) -> None:
-        self._store = store
+        self._store, self._given = store, gates
         self.gates = gates_of(store) if gates is None else gates
         self._books: dict[int, Book] = {}
 
@@ -73,6 +73,7 @@ class Rollout:
         candidate = self._store.role("candidate")
         if candidate is None:
             return []
+        self._take_up()
         return [self.standing(region, candidate) for region in self._store.stages(candidate)]
 
     def standing(self, region: str, candidate: str) -> Standing:
@@ -138,6 +139,12 @@ class Rollout:
         if one.stage == STAGES[0]:
             raise InputError(region, "", f"{one.candidate} is offline here; there is nothing to take back")
         return self._record(one, STAGES[0], because, OPERATOR)
+
+    def _take_up(self) -> None:
+        """Heed gates that were changed meanwhile: all is read anew under them."""
+        kept = self.gates if self._given is not None else gates_of(self._store)
+        if kept != self.gates:
+            self.gates, self._books = kept, {}
 
     def _candidate(self) -> str:
         candidate = self._store.role("candidate")
