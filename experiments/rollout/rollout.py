@@ -1,5 +1,6 @@
 """The rollout of a candidate, region by region: where each stands, what moves it, and the way back."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from experiments.rollout.assignment import SHARES, STAGES
@@ -203,13 +204,14 @@ def keep_gates(store: Store, gates: Gates) -> None:
 
 
 def validation_of(store: Store, candidate: str) -> Any:
-    """What `keep_validation` kept for a model; None if it has not beaten the incumbent."""
-    return store.setting(f"validated {candidate}")
+    """What `keep_validation` kept for a model; None if it has not beaten who is the incumbent now."""
+    found = store.setting(f"validated {candidate}")
+    return found if found and found["against"] == store.role("incumbent") else None
 
 
-def keep_validation(store: Store, candidate: str, found: Any) -> None:
-    """Keep that a model costs less than the incumbent, with the figures that say so."""
-    store.set_setting(f"validated {candidate}", found)
+def keep_validation(store: Store, candidate: str, against: str, found: Mapping[str, Any]) -> None:
+    """Keep that a model costs less than another, with the figures that say so."""
+    store.set_setting(f"validated {candidate}", {**found, "against": against})
 
 
 def name_candidate(store: Store, version: str) -> None:

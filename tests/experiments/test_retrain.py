@@ -117,6 +117,9 @@ def test_a_successor_finds_what_the_current_model_overlooks_and_becomes_the_cand
     saved = 1 - np.exp(ours - theirs)
     assert made.validation.saved.value == pytest.approx(saved, abs=0.1)
     assert Rollout(store).advance("eu").target == "shadow"  # no reason needed: it is validated
+    store.set_role("incumbent", made.version)
+    assert validation_of(store, made.version) is None  # another incumbent was not beaten
+    store.set_role("incumbent", store.decisions(limit=1)["incumbent"][0])
     serve(store, clock, 600, told=0.7)
     own = lessons(store.decisions(since=clock.now - DAY_S), after)
     true = validate(own, after, before)
