@@ -20,7 +20,8 @@ def filled(values: Floats, limit: int) -> Floats:
     >>> filled(np.array([1.0, np.nan, np.nan]), 1).tolist()
     [1.0, 1.0, nan]
     """
-    return pd.Series(values).ffill(limit=limit).to_numpy(np.float64)
+    held: Floats = pd.Series(values).ffill(limit=limit).to_numpy(np.float64)
+    return held
 
 
 def lagged(values: Floats, lag: int) -> Floats:
