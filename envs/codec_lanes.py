@@ -6,14 +6,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from envs.compression import Compression
-from envs.features import fill_codec, scale
+from envs.features import CODEC_FEATURES, fill_codec, scale
 from envs.lanes import EnvLanes, Seen
 from sim.batch.events import answer_codec
 from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
 from sim.batch.world import OpenTo
 from sim.episode import Episode
 from sim.jit import njit
-from sim.question_rows import QuestionRows
+from sim.question_rows import QuestionRows, codec_question_of
 
 
 @njit
@@ -64,4 +64,11 @@ class CodecLanes(EnvLanes):
         answer_codecs(lanes, answers, self.world.arrays, self.seen)
 
     def _observe(self, lanes: Ints) -> None:
-        observe_codecs(lanes, self.world.rows, self.env.features.rules, 0, self._values, self.seen)
+        observe_codecs(lanes, self.world.rows, CODEC_FEATURES.rules, 0, self._values, self.seen)
+        if self.env.foreseen is not None:
+            asked = lanes[self.seen.asked[lanes] == ASK_CODEC]
+            if len(asked):
+                questions = [codec_question_of(self.world.rows, int(lane)) for lane in asked]
+                episodes = [self.episode(int(lane)) for lane in asked]
+                said = self.env.foreseen.scaled(questions, episodes)
+                self.seen.observations[asked, len(CODEC_FEATURES) :] = said

@@ -20,8 +20,7 @@ def filled(values: Floats, limit: int) -> Floats:
     >>> filled(np.array([1.0, np.nan, np.nan]), 1).tolist()
     [1.0, 1.0, nan]
     """
-    held: Floats = pd.Series(values).ffill(limit=limit).to_numpy(np.float64)
-    return held
+    return np.asarray(pd.Series(values).ffill(limit=limit), np.float64)
 
 
 def lagged(values: Floats, lag: int) -> Floats:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.supervised.boosted import Boosted, BoostedConfig
 from agents.supervised.forecaster import INPUTS, OUTPUTS, STEPS, Forecaster, steps_of, windows
+from agents.supervised.foresight import probe_windows
 from agents.supervised.futures import link_level
 from agents.supervised.link_features import LINKS
 from agents.supervised.link_futures import State, next_bandwidth
@@ -18,7 +19,7 @@ from agents.supervised.sequences import SequenceConfig
 from experiments.supervised.config import ModelsConfig
 from experiments.supervised.forecast_figures import error_figure
 from experiments.supervised.task import NAN, Evaluation, Measure, Shipped, Task, Tell, Watched
-from sim.episode import draw_start_hour
+from sim.episode import draw_episode, draw_start_hour
 from sim.monitoring.estate import Estate
 from sim.monitoring.telemetry import draw_monitoring
 from sim.monitoring.wires import draw_conditions, local_hours
@@ -26,7 +27,7 @@ from sim.randomness import stream
 from sim.scenario_file import resolve
 from sim.units import DAY, MBIT, MINUTE
 
-MODEL_FILE, TREES_FILE = "forecaster.npz", "trees.npz"
+MODEL_FILE, TREES_FILE, PROBES_FILE = "forecaster.npz", "trees.npz", "probes.npz"
 _LEAST: Final = np.array([1e-3, 1e-3, 1e-3, 1e-7])
 
 Floats = NDArray[np.float64]
@@ -77,6 +78,11 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     )
     boosted.fit(Part(learned.features, _log_share(learned)), Part(held.features, _log_share(held)), rng)
     boosted.save(folder / TREES_FILE)
+    tell("probes")
+    seen, ahead = (_probes(config, part, settings.windows) for part in ("train", "validation"))
+    probes = Forecaster(INPUTS, OUTPUTS, shape)
+    probes.fit(seen, ahead, rng)
+    probes.save(folder / PROBES_FILE)
 
 
 def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
@@ -110,6 +116,8 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
         }
         for place, name in enumerate(OUTPUTS)
     }
+    probes = Forecaster.load(folder / PROBES_FILE)
+    measures.append(_probe_gain(config, probes))
     rows = [[way, *(float(one) for one in error)] for way, error in errors.items()]
     return Evaluation(
         measures=measures,
@@ -122,6 +130,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
         shipped={
             "forecaster": Shipped(network, test.rows[:2000]),
             "trees": Shipped(trees, test.features[:2000]),
+            "probes": Shipped(probes, test.rows[:500]),
         },
         notes=[
             f"Three estates of {config.bandwidth.sites} sites each, so that links and days of validation and "
@@ -247,6 +256,39 @@ def _log_share(minutes: _Minutes) -> Floats:
     """Logarithm of the truth over the mean of the window: what the trees say."""
     middle = minutes.rows[:, :, : len(OUTPUTS)].astype(np.float64).mean(axis=1) + _LEAST
     return np.log((minutes.truth + _LEAST) / middle)
+
+
+def _probes(config: ModelsConfig, part: str, count: int) -> Part:
+    """Windows of the probes of episodes, and the probe after each: of the scenarios that transfers are of."""
+    rng, rows, truth = stream(config.seed, f"bandwidth probes {part}"), [], []
+    names = config.performance.scenarios
+    episodes = max(1, min(count // 1000, 40) // len(names))
+    for name in names:
+        for seed in rng.integers(2**31, size=episodes).tolist():
+            episode = draw_episode(resolve(name), seed)
+            seen = probe_windows(episode, 0)
+            rows.append(seen[:-1])
+            truth.append(seen[1:, -1, : len(OUTPUTS)].astype(np.float64))
+    windows_, ahead = np.concatenate(rows), np.concatenate(truth)
+    chosen = np.sort(rng.choice(len(ahead), min(count, len(ahead)), replace=False))
+    return Part(windows_[chosen], ahead[chosen])
+
+
+def _probe_gain(config: ModelsConfig, model: Forecaster) -> Measure:
+    """The next probe of an episode's path: what policies are told."""
+    rows, truth = _probes(config, "test", config.bandwidth.windows // 4)
+    seen = rows[:, :, 0].astype(np.float64)
+    size = seen.mean(axis=1) + _LEAST[0]
+    network, last, middle = (
+        float(np.mean(np.abs(said - truth[:, 0]) / size))
+        for said in (model.predict(rows)[:, 0], seen[:, -1], seen.mean(axis=1))
+    )
+    return Measure(
+        "bandwidth of an episode's next probe: error below the last value's",
+        1 - network / last,
+        naive=1 - middle / last,
+        baseline="the mean of thirty probes",
+    )
 
 
 def _watched(config: ModelsConfig, test: _Minutes, said: Floats) -> Watched:
