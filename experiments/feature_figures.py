@@ -46,7 +46,7 @@ def distribution_figure(frame: pd.DataFrame, pipeline: Pipeline) -> Figure:
         low, high = np.quantile(shown, (0.001, 0.999)) if len(shown) else (0.0, 1.0)
         high = high if high > low else low + 1.0
         bins = np.geomspace(low, high, 41) if wide else np.linspace(low, high, 41)
-        axes.hist(shown, bins=bins, color=_SHADE)
+        axes.hist(shown, bins=bins.tolist(), color=_SHADE)
         if wide:
             axes.set_xscale("log")
         axes.set_title(

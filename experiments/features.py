@@ -1,7 +1,7 @@
 """``dwcp-gym features``: features of an estate's links or nodes, split, judged, drawn and written."""
 
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,6 @@ from sim.scenario_file import resolve
 from sim.units import DAY
 
 PIPELINES: Final[dict[str, Pipeline]] = {"link": LINKS, "node": NODES}
-Of = Literal["link", "node"]
 
 
 class Made(NamedTuple):
@@ -37,7 +36,7 @@ class Made(NamedTuple):
 
 
 def make_features(
-    folder: Path, of: Of, scenario: str, *, sites: int, days: float, missing_share: float, seed: int
+    folder: Path, of: str, scenario: str, *, sites: int, days: float, missing_share: float, seed: int
 ) -> Made:
     """Watch an estate, compute its features, and write them with report and figures.
 

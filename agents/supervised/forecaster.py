@@ -39,7 +39,8 @@ class Forecaster(SequenceModel):
     """What each quantity will be one step on, by a recurrent network that looks back at its whole window.
 
     Inside, quantities are logarithms over their mean in the window, so that a link of any size looks alike,
-    and what is learned is by how much the next step departs from a mix of that mean and the last value. The
+    and what is learned is by how much the next step departs from a mix of that mean and the last value: by a
+    factor of e at most, so that a link unlike all before is not sent astray. The
     loss is the absolute error over the window's mean, summed over the four: what the report counts.
 
     Source:
@@ -88,6 +89,6 @@ class _Attentive(nn.Module):
         weights = torch.softmax(self.score(states), dim=1)
         context = (weights * states).sum(dim=1)
         said = self.out(torch.cat([context, states[:, -1], spread], dim=1))
-        shift, mix = said[:, :targets], torch.sigmoid(said[:, targets:])
+        shift, mix = torch.tanh(said[:, :targets]), torch.sigmoid(said[:, targets:])
         ahead = middle[:, 0] + mix * apart[:, -1] + shift
         return (torch.exp(ahead) - self.least).clamp_min(0.0)
