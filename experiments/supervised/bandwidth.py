@@ -65,7 +65,7 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     rng = stream(config.seed, "bandwidth")
     learned, held = _some(learned, settings.windows, rng), _some(held, settings.windows // 4, rng)
     tell("network")
-    shape = SequenceConfig(STEPS, units=settings.units, epochs=settings.epochs, batch=256, rate=3e-3)
+    shape = SequenceConfig(STEPS, units=settings.units, epochs=settings.epochs, batch=128, rate=2e-3)
     network = Forecaster(INPUTS, OUTPUTS, shape)
     network.fit(Part(learned.rows, learned.truth), Part(held.rows, held.truth), rng)
     network.save(folder / MODEL_FILE)
