@@ -19,11 +19,11 @@ from sim.question_rows import QuestionRows
 
 
 class Kept(NamedTuple):
-    """Who has which slot on each lane, and scratch, of which a thread uses the row of its first lane."""
+    """Who has which slot on each lane, and scratch."""
 
     order: Ints  # places of those that move in the open question, in the order of the slots, (K, most)
-    found: Rows  # scratch: PROSPECT_ROW, (K, most)
-    shares: Floats  # scratch: weights on link and cores, and streams, (K, 3, most)
+    found: Rows  # scratch: PROSPECT_ROW, (most,)
+    shares: Floats  # scratch: weights on link and cores, and streams, (3, most)
     counts: Floats
     several: Floats
 
@@ -45,7 +45,7 @@ def with_room(kept: Kept, most: int) -> Kept:
 
 def _room(lanes: int, most: int, counts: Floats, several: Floats) -> Kept:
     found, order = empty_prospects(lanes, most)
-    return Kept(order, found, np.zeros((lanes, 3, most)), counts, several)
+    return Kept(order, found[0], np.zeros((3, most)), counts, several)
 
 
 @njit
@@ -60,7 +60,7 @@ def answer_shares(lanes: Ints, actions: Floats, w: Lanes, rows: QuestionRows, ke
         kept: As `observe_shares` left it.
         seen: Tells which question stands.
     """
-    link, cpu, streams = kept.shares[lanes[0], 0], kept.shares[lanes[0], 1], kept.shares[lanes[0], 2]
+    link, cpu, streams = kept.shares[0], kept.shares[1], kept.shares[2]
     for number in range(len(lanes)):
         k = lanes[number]
         if seen.asked[k] == ASK_SHARE:
@@ -81,16 +81,15 @@ def observe_shares(
         kept: Takes who has which slot.
         rules: How `scale` scales what is seen.
         first: Where it starts in an observation.
-        values: Scratch, a row a lane, of which that of the first lane is used.
+        values: Scratch.
         seen: Takes what is seen.
     """
-    width, scratch = len(rules), lanes[0]
+    width = len(rules)
     for number in range(len(lanes)):
         k = lanes[number]
         if seen.asked[k] == ASK_SHARE:
-            own = values[scratch, :width]
-            fill_share(rows, k, kept.several, kept.found[scratch], kept.order[k], own)
-            scale(own, rules, seen.observations[k, first : first + width])
+            fill_share(rows, k, kept.several, kept.found, kept.order[k], values[:width])
+            scale(values[:width], rules, seen.observations[k, first : first + width])
 
 
 class AllocationLanes(EnvLanes):
@@ -102,23 +101,21 @@ class AllocationLanes(EnvLanes):
 
     env: Allocation
 
-    def __init__(
-        self, env: Allocation, count: int, pool: Sequence[Episode] = (), *, threads: int = 1
-    ) -> None:
+    def __init__(self, env: Allocation, count: int, pool: Sequence[Episode] = ()) -> None:
         if env.reward != "cost":
             raise ValueError(
                 f"copies earn the reward 'cost', got {env.reward!r}; use the single environment, gym.make()"
             )
         codec = codec_of(env.codec, env.codecs)
         asks = OpenTo(codec, dispatch=False, share=True, control_s=env.control_s)
-        super().__init__(env, count, 1, asks, pool, threads=threads)
+        super().__init__(env, count, 1, asks, pool)
         self._kept = no_room(env, count)
 
-    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        parts = actions.astype(np.float64).reshape(len(self), *self.env.parts)
-        answer_shares(lanes, parts, self.world.arrays, self.world.rows, self._kept, self.seen)
-
-    def _observe(self, lanes: Ints) -> None:
+    def _advance(self, lanes: Ints, actions: NDArray[Any] | None) -> None:
+        if actions is not None:
+            parts = actions.astype(np.float64).reshape(len(self), *self.env.parts)
+            answer_shares(lanes, parts, self.world.arrays, self.world.rows, self._kept, self.seen)
+        self._run(lanes)
         rows, rules = self.world.rows, self.env.features.rules
         self._kept = with_room(self._kept, rows.running.shape[1])
         observe_shares(lanes, rows, self._kept, rules, 0, self._values, self.seen)

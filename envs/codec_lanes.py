@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from envs.compression import Compression
 from envs.features import CODEC_FEATURES, fill_codec, scale
-from envs.lanes import EnvLanes, Seen
-from sim.batch.events import answer_codec
+from envs.forecasts import Foreseen
+from envs.lanes import EnvLanes, Seen, note
+from sim.batch.events import answer_codec, next_question
 from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
-from sim.batch.world import OpenTo
+from sim.batch.questions import codec_question
+from sim.batch.world import OpenTo, put_question
 from sim.episode import Episode
 from sim.jit import njit
 from sim.question_rows import QuestionRows, codec_question_of
@@ -36,16 +38,36 @@ def observe_codecs(
         rows: The questions.
         rules: How `scale` scales what is seen.
         first: Where it starts in an observation.
-        values: Scratch, a row a lane, of which that of the first lane is used.
+        values: Scratch.
         seen: Takes it.
     """
     width = len(rules)
     for number in range(len(lanes)):
         k = lanes[number]
         if seen.asked[k] == ASK_CODEC:
-            own = values[lanes[0], :width]
-            fill_codec(rows.codec[k : k + 1], own)
-            scale(own, rules, seen.observations[k, first : first + width])
+            fill_codec(rows.codec[k : k + 1], values[:width])
+            scale(values[:width], rules, seen.observations[k, first : first + width])
+
+
+@njit
+def _advance(lanes: Ints, answers: Ints, w: Lanes, rules: Floats, values: Floats, seen: Seen) -> None:
+    """Answer what stands on lanes, run them to their next questions and write what is seen of these.
+
+    All that a lane does is done at once, while what it touches is near; that nothing else is open stands in
+    the code, so that none of it is compiled.
+    """
+    question = w.asked[:1]
+    for number in range(len(lanes)):
+        k = lanes[number]
+        if seen.ended[k]:
+            continue
+        if seen.asked[k] == ASK_CODEC:
+            answer_codec(w, k, answers[k])
+        note(w, k, next_question(w, k, False, False, 1.0), seen)
+        if not seen.ended[k]:
+            codec_question(w, k, question[0])
+            fill_codec(question, values)
+            scale(values, rules, seen.observations[k])
 
 
 class CodecLanes(EnvLanes):
@@ -53,22 +75,29 @@ class CodecLanes(EnvLanes):
 
     env: Compression
 
-    def __init__(
-        self, env: Compression, count: int, pool: Sequence[Episode] = (), *, threads: int = 1
-    ) -> None:
+    def __init__(self, env: Compression, count: int, pool: Sequence[Episode] = ()) -> None:
         asks = OpenTo(OPEN, dispatch=False, share=False, control_s=1.0)
-        super().__init__(env, count, env.answers.size, asks, pool, threads=threads)
+        super().__init__(env, count, env.answers.size, asks, pool)
 
-    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        answers = self.env.answers[actions if actions.ndim == 1 else tuple(actions.T)]
-        answer_codecs(lanes, answers, self.world.arrays, self.seen)
+    def _kernel(self) -> Any:
+        return _advance
 
-    def _observe(self, lanes: Ints) -> None:
-        observe_codecs(lanes, self.world.rows, CODEC_FEATURES.rules, 0, self._values, self.seen)
+    def _advance(self, lanes: Ints, actions: NDArray[Any] | None) -> None:
+        answers = self._every  # none is read where nothing is asked
+        if actions is not None:
+            answers = self.env.answers[actions if actions.ndim == 1 else tuple(actions.T)]
+        own = self._values[: len(CODEC_FEATURES)]
+        _advance(lanes, answers, self.world.arrays, CODEC_FEATURES.rules, own, self.seen)
         if self.env.foreseen is not None:
-            asked = lanes[self.seen.asked[lanes] == ASK_CODEC]
-            if len(asked):
-                questions = [codec_question_of(self.world.rows, int(lane)) for lane in asked]
-                episodes = [self.episode(int(lane)) for lane in asked]
-                said = self.env.foreseen.scaled(questions, episodes)
-                self.seen.observations[asked, len(CODEC_FEATURES) :] = said
+            self._foresee(self.env.foreseen, lanes[self.seen.asked[lanes] == ASK_CODEC])
+
+    def _foresee(self, foreseen: Foreseen, asked: Ints) -> None:
+        """Write what is forecast of the questions that stand on some lanes."""
+        if not len(asked):
+            return
+        world = self.world
+        for lane in asked.tolist():
+            put_question(world.arrays, lane, world.rows)
+        questions = [codec_question_of(world.rows, lane) for lane in asked.tolist()]
+        episodes = [self.episode(lane) for lane in asked.tolist()]
+        self.seen.observations[asked, len(CODEC_FEATURES) :] = foreseen.scaled(questions, episodes)

@@ -47,12 +47,13 @@ class Feature:
 @njit
 def scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
     """Scale rows of features, flat, by their rules: low, high, whether to take logs, gain and shift."""
-    for i in range(values.shape[0]):
-        rule = rules[i % rules.shape[0]]
-        value = min(max(values[i], rule[0]), rule[1])
-        if rule[2]:
-            value = np.log(value)
-        scaled[i] = value * rule[3] + rule[4]
+    for first in range(0, values.shape[0], rules.shape[0]):
+        for i in range(rules.shape[0]):
+            rule = rules[i]
+            value = min(max(values[first + i], rule[0]), rule[1])
+            if rule[2]:
+                value = np.log(value)
+            scaled[first + i] = value * rule[3] + rule[4]
 
 
 class FeatureList:

@@ -82,11 +82,11 @@ class JointLanes(EnvLanes):
 
     env: Joint
 
-    def __init__(self, env: Joint, count: int, pool: Sequence[Episode] = (), *, threads: int = 1) -> None:
+    def __init__(self, env: Joint, count: int, pool: Sequence[Episode] = ()) -> None:
         self._scheduling = cast(Scheduling, env.parts[DISPATCH].env)
         allocation = cast(Allocation, env.parts[SHARE].env)
         asks = OpenTo(OPEN, dispatch=True, share=True, control_s=allocation.control_s)
-        super().__init__(env, count, env.parts[SHARE].allowed.stop, asks, pool, threads=threads)
+        super().__init__(env, count, env.parts[SHARE].allowed.stop, asks, pool)
         codecs, _, levels = (part.allowed for part in env.parts)
         self._heads = _Heads(env.firsts, codecs.stop, levels.start, len(env.tilts))
         self._taken_apart = _Parts(
@@ -108,6 +108,12 @@ class JointLanes(EnvLanes):
 
     def _quantum_s(self, episode: Episode) -> float:
         return self._scheduling.quantum_s(episode.scenario)
+
+    def _advance(self, lanes: Ints, actions: NDArray[Any] | None) -> None:
+        if actions is not None:
+            self._answer(lanes, actions)
+        self._run(lanes)
+        self._observe(lanes)
 
     def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
         w, rows, parts = self.world.arrays, self.world.rows, self._taken_apart

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,27 +42,32 @@ class Seen(NamedTuple):
 
 
 @njit
-def _run(lanes: Ints, w: Lanes, open_to: OpenTo, rows: QuestionRows, seen: Seen) -> None:
+def note(w: Lanes, k: int, asked: int, seen: Seen) -> None:
+    """Write what a lane has come to: which question stands, or that it is at its end, and when."""
+    seen.asked[k] = asked
+    if asked == NO_QUESTION:
+        seen.ended[k] = True
+        seen.observations[k, :] = 0.0
+    seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
+
+
+@njit
+def run_lanes(lanes: Ints, w: Lanes, open_to: OpenTo, rows: QuestionRows, seen: Seen) -> None:
     """Run lanes that are not at their end to their next questions, and put these."""
     for number in range(len(lanes)):
         k = lanes[number]
-        if seen.ended[k]:
-            continue
-        seen.asked[k] = run_lane(w, k, open_to)
-        if seen.asked[k] == NO_QUESTION:
-            seen.ended[k] = True
-            seen.observations[k, :] = 0.0
-        else:
+        if not seen.ended[k]:
+            note(w, k, run_lane(w, k, open_to), seen)
             put_question(w, k, rows)
-        seen.costs[k], seen.now_s[k] = ledger.accrued(w, k), w.lanes[k]["now"]
 
 
 @njit
 def _start(lanes: Ints, places: Ints, quanta: Floats, w: Lanes, seen: Seen) -> None:
     """Put lanes at the start of episodes on the shelf."""
     for number in range(len(lanes)):
-        start(w, lanes[number], places[number], quanta[number])
-        seen.ended[lanes[number]] = False
+        k = lanes[number]
+        start(w, k, places[number], quanta[number])
+        seen.ended[k], seen.asked[k] = False, NO_QUESTION
 
 
 def codec_of(rule: str, codecs: Sequence[Codec]) -> int:
@@ -90,18 +94,10 @@ class EnvLanes(ABC):
         actions: Entries of a mask.
         open_to: Which questions are put.
         pool: Episodes to run, drawn evenly, instead of new ones.
-        threads: Threads among which a step divides the lanes.
     """
 
     def __init__(
-        self,
-        env: WorldEnv,
-        count: int,
-        actions: int,
-        open_to: OpenTo,
-        pool: Sequence[Episode] = (),
-        *,
-        threads: int = 1,
+        self, env: WorldEnv, count: int, actions: int, open_to: OpenTo, pool: Sequence[Episode] = ()
     ) -> None:
         if count < 1:
             raise ValueError(f"at least one environment is needed, got num_envs={count}")
@@ -122,9 +118,8 @@ class EnvLanes(ABC):
         self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
         self.places = np.arange(count)
         self._world: BatchWorld | None = None
-        self._values = np.zeros(shape)  # scratch: a thread uses the row of its first lane
-        self._parts = np.array_split(np.arange(count), threads)
-        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._values = np.zeros(len(env.features))  # scratch
+        self._every = np.arange(count)
 
     def __len__(self) -> int:
         """Number of lanes."""
@@ -157,7 +152,7 @@ class EnvLanes(ABC):
                 self._draw(lane)
             quanta = np.array([self._quantum_s(self.episode(lane)) for lane in chosen.tolist()])
             _start(chosen, self.places[chosen], quanta, self.world.arrays, self.seen)
-            self._look(chosen)
+            self._advance(chosen, None)
             self.seen.costs[chosen] = (
                 0.0  # what passes before the first question is charged to the first step
             )
@@ -177,21 +172,13 @@ class EnvLanes(ABC):
         before, fresh = self.seen.costs.copy(), self._other
         self._other = self.seen.observations
         self.seen = self.seen._replace(observations=fresh)
-        if self._threads is None:
-            self._advance(self._parts[0], actions)
-        else:
-            list(self._threads.map(lambda part: self._advance(part, actions), self._parts))
+        self._advance(self._every, actions)
         np.subtract(before, self.seen.costs, out=self.rewards)
 
-    def _advance(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        self._answer(lanes, actions)
-        self._look(lanes)
-
-    def _look(self, lanes: Ints) -> None:
-        """Run lanes to their next questions, and see what there is."""
+    def _run(self, lanes: Ints) -> None:
+        """Run lanes to their next questions, and put these."""
         world = self.world
-        _run(lanes, world.arrays, world.open_to, world.rows, self.seen)
-        self._observe(lanes)
+        run_lanes(lanes, world.arrays, world.open_to, world.rows, self.seen)
 
     def _draw(self, lane: int) -> None:
         """Choose or draw the next episode of a lane."""
@@ -206,17 +193,22 @@ class EnvLanes(ABC):
             self._world.shelve(lane, episode)
 
     def _make_world(self, episodes: Sequence[Episode]) -> BatchWorld:
-        announce(_run, "the world of many lanes", 40)
+        announce(self._kernel(), "the world of many lanes", 40)
         return BatchWorld(episodes, len(self), self.env.codecs, self._open_to)
 
     def _quantum_s(self, episode: Episode) -> float:
         """Longest wait, in seconds, where the dispatch question is open."""
         return float("inf")
 
-    @abstractmethod
-    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        """Answer the questions of those of some lanes that are not at their end; actions are of all lanes."""
+    def _kernel(self) -> Any:
+        """The kernel that holds the world."""
+        return run_lanes
 
     @abstractmethod
-    def _observe(self, lanes: Ints) -> None:
-        """Write what is seen, and allowed, of the questions that stand on some lanes."""
+    def _advance(self, lanes: Ints, actions: NDArray[Any] | None) -> None:
+        """Answer the questions of lanes, run them to their next, and write what is seen and allowed of these.
+
+        Args:
+            lanes: Which; those at their end stay there.
+            actions: Of all lanes; None where episodes have just begun and nothing is asked.
+        """

@@ -98,7 +98,7 @@ def observe_dispatches(
         lists: Takes who is shown.
         rules: How `scale` scales what is seen.
         starts: Where to write.
-        values: Scratch, a row a lane, of which that of the first lane is used.
+        values: Scratch.
         seen: Takes what is seen and allowed; at the end nothing is.
     """
     width, actions = len(rules), _actions(choice.any_path, lists)
@@ -106,10 +106,9 @@ def observe_dispatches(
         k = lanes[number]
         mask = seen.masks[k, starts.allowed : starts.allowed + actions]
         if seen.asked[k] == ASK_DISPATCH:
-            own = values[lanes[0], :width]
             make_shortlist(rows, k, choice, lists)
-            fill_dispatch(rows, lists, k, choice.any_path, own)
-            scale(own, rules, seen.observations[k, starts.seen : starts.seen + width])
+            fill_dispatch(rows, lists, k, choice.any_path, values[:width])
+            scale(values[:width], rules, seen.observations[k, starts.seen : starts.seen + width])
             _allow(rows, k, choice.any_path, lists, mask)
         elif seen.ended[k]:
             mask[:] = False
@@ -149,12 +148,10 @@ class SchedulingLanes(EnvLanes):
 
     env: Scheduling
 
-    def __init__(
-        self, env: Scheduling, count: int, pool: Sequence[Episode] = (), *, threads: int = 1
-    ) -> None:
+    def __init__(self, env: Scheduling, count: int, pool: Sequence[Episode] = ()) -> None:
         asks = OpenTo(codec_of(env.codec, env.codecs), dispatch=True, share=False, control_s=1.0)
         actions = int(cast(spaces.Discrete, env.action_space).n)
-        super().__init__(env, count, actions, asks, pool, threads=threads)
+        super().__init__(env, count, actions, asks, pool)
         self._lists = env.shortlister.room(count, 1)
 
     def step(self, actions: NDArray[Any]) -> None:
@@ -169,11 +166,11 @@ class SchedulingLanes(EnvLanes):
     def _quantum_s(self, episode: Episode) -> float:
         return self.env.quantum_s(episode.scenario)
 
-    def _answer(self, lanes: Ints, actions: NDArray[Any]) -> None:
-        any_path, w = self.env.shortlister.any_path, self.world.arrays
-        answer_dispatches(lanes, np.asarray(actions, np.int64), w, any_path, self._lists, self.seen)
-
-    def _observe(self, lanes: Ints) -> None:
+    def _advance(self, lanes: Ints, actions: NDArray[Any] | None) -> None:
+        if actions is not None:
+            any_path, w = self.env.shortlister.any_path, self.world.arrays
+            answer_dispatches(lanes, np.asarray(actions, np.int64), w, any_path, self._lists, self.seen)
+        self._run(lanes)
         rows, lister, rules = self.world.rows, self.env.shortlister, self.env.features.rules
         self._lists = with_room(self._lists, lister, rows.waiting.shape[1])
         observe_dispatches(lanes, rows, lister.choice, self._lists, rules, _ALONE, self._values, self.seen)

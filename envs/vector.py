@@ -35,9 +35,9 @@ def has_lanes(env: WorldEnv) -> bool:
     return type(env) in LANES and getattr(env, "reward", "cost") == "cost"
 
 
-def lanes_of(env: WorldEnv, count: int, pool: Sequence[Episode] = (), *, threads: int = 1) -> EnvLanes:
+def lanes_of(env: WorldEnv, count: int, pool: Sequence[Episode] = ()) -> EnvLanes:
     """So many copies of an environment side by side; arguments as of `envs.lanes.EnvLanes`."""
-    lanes: EnvLanes = LANES[type(env)](env, count, pool, threads=threads)
+    lanes: EnvLanes = LANES[type(env)](env, count, pool)
     return lanes
 
 
@@ -52,7 +52,6 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         num_envs: How many.
         autoreset_mode: ``NextStep`` (an ended copy starts anew in the next step, whose action it ignores) or
             ``SameStep`` (at once; its last observation is in ``infos["final_obs"]``).
-        threads: Threads among which a step divides the copies.
     """
 
     def __init__(
@@ -61,12 +60,11 @@ class WorldVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         num_envs: int,
         *,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        threads: int = 1,
     ) -> None:
         self._mode = AutoresetMode(autoreset_mode)
         if self._mode == AutoresetMode.DISABLED:
             raise ValueError("autoreset_mode must be NextStep or SameStep: ended copies start anew")
-        self._lanes = lanes_of(env, num_envs, threads=threads)
+        self._lanes = lanes_of(env, num_envs)
         self.num_envs = num_envs
         self.render_mode = None
         self.metadata = {"autoreset_mode": self._mode}
@@ -174,5 +172,5 @@ def joint(num_envs: int, **arguments: Any) -> WorldVector:
 
 
 def _vector(make: type[WorldEnv], num_envs: int, arguments: dict[str, Any]) -> WorldVector:
-    own = {name: arguments.pop(name) for name in ("autoreset_mode", "threads") if name in arguments}
+    own = {name: arguments.pop(name) for name in ("autoreset_mode",) if name in arguments}
     return WorldVector(make(**arguments), num_envs, **own)

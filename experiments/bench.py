@@ -149,7 +149,7 @@ def _lane_rows(name: str, question: str, count: int, seconds: float) -> list[Row
 
 
 def _other_lane_rows(question: str, extent: Extent) -> list[Row]:
-    """Other scenarios, episodes drawn anew, several threads or processes, at the usual number of lanes."""
+    """Other scenarios, episodes drawn anew, several processes, at the usual number of lanes."""
     name = f"decisions, {question}, batch, {_lanes(USUAL)}"
     cartpole, rows = on.cartpole_block(USUAL), []
     if question == "codec":
@@ -160,8 +160,6 @@ def _other_lane_rows(question: str, extent: Extent) -> list[Row]:
     rows += rows_of(f"{name}, episodes drawn anew", fresh, cartpole, extent.seconds)
     several = extent.processes
     if several > 1:
-        threads = on.lanes_block(question, USUAL, threads=several)
-        rows += rows_of(f"{name}, {several} threads", threads, cartpole, extent.seconds)
         share = USUAL // several
         ours = at_once(on.lanes_block, (question, share), several, extent.seconds)
         theirs = at_once(on.cartpole_block, (share,), several, extent.seconds)

@@ -100,21 +100,18 @@ def cartpole_block(copies: int = 1) -> Block:
     return run
 
 
-def lanes_block(
-    question: str, lanes: int, scenario: str | None = None, *, threads: int = 1, fresh: bool = False
-) -> Block:
+def lanes_block(question: str, lanes: int, scenario: str | None = None, *, fresh: bool = False) -> Block:
     """Steps of so many lanes under random answers: observations and new episodes included.
 
     Args:
         question: What is asked.
         lanes: Side by side.
         scenario: Of the episodes; the environment's own when None.
-        threads: That share them.
         fresh: Whether every episode is drawn anew.
     """
     env = QUESTIONS[question](**_where(scenario))
     pool = () if fresh else episodes(env.scenarios[0], _POOL)
-    many = lanes_of(env, lanes, pool, threads=threads)
+    many = lanes_of(env, lanes, pool)
     many.seed(list(range(lanes)))
     many.begin(np.arange(lanes))
     dice = Dice(env.action_space, lanes, masked=env.masked)

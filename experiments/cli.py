@@ -14,7 +14,9 @@ from rich.text import Text
 
 from experiments.calibrate import app as calibrate
 from experiments.config import ExperimentConfig
-from experiments.shadow.commands import bundle_app, shadow_app
+from experiments.rollout.commands import shadow_app
+from experiments.serving.commands import serve
+from experiments.shadow.commands import bundle_app
 from experiments.store.commands import app as telemetry
 from experiments.supervised.commands import app as supervised
 from experiments.testbed import app as testbed
@@ -41,6 +43,7 @@ app.add_typer(telemetry, name="telemetry")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.add_typer(supervised, name="supervised")
+app.command()(serve)
 console = Console()
 
 Config = Annotated[

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.jit import njit
-from sim.paths import CONTROL, CROSS, LOSS, RTT, WINDOW, cross_weight, usable_capacity
-from sim.physics import MIN_RTT_S, loss_response
+from sim.paths import CONTROL, CROSS, RTT, WINDOW, cross_weight, usable_capacity
+from sim.physics import MIN_RTT_S
 
 FLOW = np.dtype(
     [
@@ -29,18 +29,19 @@ FLOW = np.dtype(
         ("cpu_s", np.float64),  # core-seconds used so far
         ("demand", np.float64),  # what it could move if wire and cores were its own (scratch)
         ("held", np.bool_),  # is it below its fair share of the wire? (scratch)
-    ]
+    ],
+    align=True,
 )
 """One running transfer."""
 
 Flows = NDArray[np.void]
 Floats = NDArray[np.float64]
 
-Site = tuple[Floats, Floats, Floats, Floats, Floats]
+Site = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 """Where flows move: start of each piece of the conditions, in seconds, shape (pieces,); the link conditions
-of each, shape (pieces, paths, 4); path constants, shape (paths, 3); cores that the sender has for encoding in
-each piece; and `share`'s scratch, shape (paths, 4). A plain tuple: a named one takes twice as long to hand
-to a kernel.
+of each, shape (pieces, paths, 4); the `sim.paths.steady_rates` of each, shape (pieces, paths); path
+constants, shape (paths, 3); cores that the sender has for encoding in each piece; and `share`'s scratch,
+shape (paths, 4). A plain tuple: a named one takes twice as long to hand to a kernel.
 """
 
 OFFERS = 4
@@ -134,7 +135,15 @@ def _cores_used(flows: Flows, count: int, offers: Floats, core_level: float) -> 
 
 
 @njit
-def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: float, offers: Floats) -> None:
+def share(
+    flows: Flows,
+    count: int,
+    conditions: Floats,
+    steady: Floats,
+    paths: Floats,
+    cores: float,
+    offers: Floats,
+) -> None:
     """Set the ``rate`` of the first ``count`` flows: the joint max-min share of wires and cores.
 
     The level to which cores are filled is the root of a piecewise linear function, cores in use minus cores
@@ -145,6 +154,7 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
         flows: Structured array of `FLOW`; ``rate`` is written.
         count: How many of its rows run.
         conditions: Link conditions now, shape (paths, 4).
+        steady: Their `sim.paths.steady_rates`, shape (paths,).
         paths: Path constants, shape (paths, 3).
         cores: Cores that the sender has for encoding.
         offers: Scratch, shape (paths, 4), what each path offers now: usable bytes/s, weight of the cross
@@ -156,7 +166,7 @@ def share(flows: Flows, count: int, conditions: Floats, paths: Floats, cores: fl
         offer[_USABLE] = usable_capacity(link, paths[path], streams + link[CROSS])
         offer[_CROSS_WEIGHT] = cross_weight(streams, link[CROSS], control)
         offer[_WINDOW_RATE] = paths[path, WINDOW] / max(link[RTT], MIN_RTT_S)
-        offer[_LOSS_RATE] = loss_response(link[RTT], link[LOSS], control)
+        offer[_LOSS_RATE] = steady[path]
     _limit(flows, count, offers)
     if _cores_used(flows, count, offers, np.inf) <= cores * (1.0 + _TOLERANCE):
         return
@@ -211,21 +221,40 @@ def advance(
     until: float,
     shared: int,
 ) -> tuple[float, int, int]:
+    """As `advance_from`, which finds out by itself in which piece ``now`` is."""
+    return advance_from(flows, count, site, piece_at(site[0], now), now, until, shared)
+
+
+@njit
+def piece_at(times: Floats, now: float) -> int:
+    """Row of the conditions that hold at a time."""
+    return int(np.searchsorted(times, now, side="right")) - 1
+
+
+@njit
+def advance_from(
+    flows: Flows,
+    count: int,
+    site: Site,
+    piece: int,
+    now: float,
+    until: float,
+    shared: int,
+) -> tuple[float, int, int]:
     """Move all flows from ``now`` to ``until`` or to the first that ends, whichever comes first.
 
     Link conditions and cores are piecewise constant: row k holds from ``times[k]`` to ``times[k + 1]``, the
-    last for ever. Within a piece, shares do not change. ``shared`` is the row for which the rates of these
-    flows have been set already, or -1.
+    last for ever. Within a piece, shares do not change. ``piece`` is the row that holds now, ``shared`` the
+    row for which the rates of these flows have been set already, or -1.
 
     Returns:
         The time reached, the row of the flow that ended there (the first of several) or -1, and the row of
         the conditions for which the rates are set now.
     """
-    times, conditions, paths, cores, offers = site
-    piece = int(np.searchsorted(times, now, side="right")) - 1
+    times, conditions, steady, paths, cores, offers = site
     while True:
         if piece != shared:
-            share(flows, count, conditions[piece], paths, cores[piece], offers)
+            share(flows, count, conditions[piece], steady[piece], paths, cores[piece], offers)
             shared = piece
         end = until
         if piece + 1 < times.shape[0] and times[piece + 1] < end:

@@ -75,8 +75,9 @@ def njit(kernel: Kernel) -> Kernel:
 
     A kernel makes no arrays and returns none, so nobody counts references to them: every view of an array
     would cost two locked instructions, together two thirds of the time of an event. Where other kernels call
-    it, its code stands in theirs: to hand over all arrays of a batch takes longer than most kernels run. It
-    lets other threads run meanwhile.
+    it, its code stands in theirs: to hand over all arrays of a batch takes longer than most kernels run. To
+    divide by zero gives infinity or NaN, as in NumPy: a check at every division would keep loops from being
+    vectorised. It lets other threads run meanwhile.
 
     >>> @njit
     ... def twice(x: float) -> float:
@@ -111,6 +112,7 @@ def _compile(kernel: Kernel, counts_references: bool) -> Kernel:
         "fastmath": False,
         "forceinline": True,
         "nogil": True,
+        "error_model": "numpy",
         "_nrt": counts_references,
     }
     folder = _cache_folder(kernel.__module__.partition(".")[0])

@@ -7,6 +7,7 @@ import numpy as np
 import simpy
 
 from sim.fluid import FLOW, OFFERS, Floats, Flows, Site, foresee, join, leave, tally
+from sim.paths import steady_rates
 
 _FIRST_SLOTS = 32
 
@@ -78,7 +79,9 @@ class Network(Generic[Parcel]):
     ) -> None:
         self._deliver = deliver
         self._clock = clock
-        self._site: Site = (times, conditions, paths, cores, np.empty((len(paths), OFFERS)))
+        steady = np.empty(conditions.shape[:2])
+        steady_rates(conditions, paths, steady)
+        self._site: Site = (times, conditions, steady, paths, cores, np.empty((len(paths), OFFERS)))
         self._flows = np.zeros(_FIRST_SLOTS, FLOW)
         self._ahead = np.zeros(_FIRST_SLOTS, FLOW)
         self._carried: list[Parcel] = []

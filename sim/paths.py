@@ -39,6 +39,15 @@ def cross_weight(streams: float, cross: float, control: int) -> float:
 
 
 @njit
+def steady_rates(links: Floats, limits: Floats, rates: Floats) -> None:
+    """Write what the loss allows one stream in each piece on each path; shape (pieces, paths), bytes/s."""
+    for piece in range(links.shape[0]):
+        for path in range(links.shape[1]):
+            link = links[piece, path]
+            rates[piece, path] = loss_response(link[RTT], link[LOSS], int(limits[path, CONTROL]))
+
+
+@njit
 def _stream_share(streams: float, link: Floats, limits: Floats) -> float:
     """Bytes/s that fall to each of ``streams`` of ours; 1 in an outage, for times must stay finite."""
     cross = link[CROSS]
@@ -73,7 +82,7 @@ def opening(
     overhead = parallel_overhead(streams, rtt_s) if share <= window_rate else 1.0
     steady = loss_response(rtt_s, loss, control)
     if steady < np.inf:
-        alone = min(_stream_share(streams, link, limits), window_rate)
+        alone = min(_stream_share(streams, link, limits) if others > 0.0 else share, window_rate)
         queue = limits[QUEUE] / (streams + cross)
         finite = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, limits[WINDOW], queue, control)
         if (

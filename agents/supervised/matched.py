@@ -3,7 +3,7 @@
 Of the same dice the simulator draws a world with and a world without the events. Their difference tells what
 an event of a kind adds to the metrics, the quiet world how much these vary by themselves. A detector that
 knew kind, strength and time of an event, and the habit of what it befalls, would weigh the metrics by the
-one and the other (Neyman and Pearson 1933); that of real detectors knows none of it. Noise counts as Gaussian and as
+one and the other (Neyman and Pearson 1933); real detectors know none of it. Noise counts as Gaussian and as
 independent from row to row: it is neither, and both make the filter look better than it could be.
 """
 

@@ -103,17 +103,22 @@ class Graph:
             mask: True where an action is allowed, (A,) or (N, A), all parts side by side; None allows all. A
                 graph that takes no mask heeds it in answers of one part only.
         """
-        outside = mask if not self.face.masked else None
         if values.ndim == 2:
             actions, scores = self.run(values, mask)
+            outside = mask if not self.face.masked else None
             return actions if outside is None else np.where(outside, scores, -np.inf).argmax(axis=1)
+        return self.answer(values, mask)[0]
+
+    def answer(self, values: Rows, mask: Masks | None = None) -> tuple[Any, Rows]:
+        """The action for one row (F,) as `act` gives it, and scores (A,) that the next call overwrites."""
         self._row[0] = values
         if self.face.masked:
             self._mask[0] = True if mask is None else mask
         self._session.run_with_iobinding(self._binding)
-        if outside is not None:
-            return int(np.where(outside, self._scores[0], -np.inf).argmax())
-        return int(self._action[0]) if self._action.ndim == 1 else self._action[0].copy()
+        scores = self._scores[0]
+        if mask is not None and not self.face.masked:
+            return int(np.where(mask, scores, -np.inf).argmax()), scores
+        return int(self._action[0]) if self._action.ndim == 1 else self._action[0].copy(), scores
 
     def run(self, values: Rows, masks: Masks | None = None) -> tuple[npt.NDArray[Any], Rows]:
         """Actions (n,), (n, parts) or (n, size) and scores (n, A) of a batch (n, F), its masks (n, A)."""

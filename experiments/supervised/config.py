@@ -55,13 +55,13 @@ class SequenceSettings(Settings):
 
     steps: int = Field(default=30, ge=2)
     """Length of a window, in steps."""
-    units: int = Field(default=64, ge=1)
+    units: int = Field(default=32, ge=1)
     """Units of the recurrent layer."""
     latent: int = Field(default=16, ge=1)
     """Width of its narrowest layer."""
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=25, ge=1)
     """Passes over the windows, at most: training stops when validation no longer gains."""
-    windows: int = Field(default=20_000, ge=100)
+    windows: int = Field(default=8000, ge=100)
     """Training windows, drawn at random from all there are."""
 
 

@@ -231,7 +231,8 @@ def _send(w: Lanes, k: int, share_open: bool, control_s: float) -> None:
     request = lane["opening"]
     w.transfers[k, request]["open_at"] = np.inf
     lane["open_at"] = np.inf
-    for place in range(lane["moving"]):
+    others = lane["moving"] - lane["carried"] - 1  # that open connections, too
+    for place in range(lane["moving"] if others > 0 else 0):
         other = w.transfers[k, w.moving[k, place]]
         if other["open_at"] < lane["open_at"] or (
             other["open_at"] == lane["open_at"] < np.inf and other["open_seq"] < lane["open_seq"]

@@ -44,12 +44,14 @@ SITE: Final = np.dtype(
         ("cpu_price", np.float64),
         ("late_price", np.float64),
         ("probe_period_s", np.float64),
-    ]
+    ],
+    align=True,
 )
 """An episode as a whole."""
 
 PATH: Final = np.dtype(
-    [("nominal", np.float64), ("link_type", np.int64), ("slots", np.float64)]  # slots: inf without a limit
+    [("nominal", np.float64), ("link_type", np.int64), ("slots", np.float64)],  # slots: inf without a limit
+    align=True,
 )
 """A path of an episode, as provisioned."""
 
@@ -74,7 +76,8 @@ REQUEST: Final = np.dtype(
         ("decode_noise", np.float64),
         ("changed_noise", np.float64),
         ("break_share", np.float64),  # NaN: never breaks
-    ]
+    ],
+    align=True,
 )
 """One transfer as its episode has it."""
 
@@ -91,7 +94,8 @@ CODEC: Final = np.dtype(
         ("is_amst", np.bool_),
         ("is_zstd", np.bool_),
         ("estimate", np.int64),  # place of its family's among `sim.estimates.Estimates`
-    ]
+    ],
+    align=True,
 )
 """One codec of the world's list."""
 
@@ -100,6 +104,7 @@ LANE: Final = np.dtype(
         ("episode", np.int64),  # its place on the shelf
         ("quantum_s", np.float64),  # longest wait; inf: until something happens
         ("now", np.float64),
+        ("piece", np.int64),  # row of the conditions that held when last asked
         ("asked", np.int64),  # which question stands
         ("seq", np.int64),  # events scheduled so far: of one moment's the first scheduled comes first
         # what will happen: when (inf: never), and scheduled as which
@@ -151,7 +156,8 @@ LANE: Final = np.dtype(
         ("baseline_bytes", np.float64),
         ("baselines", np.int64),
         ("used", np.int64),  # uses of baselines so far
-    ]
+    ],
+    align=True,
 )
 """A lane as a whole."""
 
@@ -186,7 +192,8 @@ TRANSFER: Final = np.dtype(
         ("metered_s", np.float64),
         ("metered_bytes", np.float64),
         ("metered_cpu_s", np.float64),
-    ]
+    ],
+    align=True,
 )
 """A transfer of a lane."""
 
@@ -201,7 +208,8 @@ DATASET: Final = np.dtype(
         ("last_s", np.float64),
         ("interval_s", np.float64),
         ("delta_ratio", np.float64),  # NaN before the first
-    ]
+    ],
+    align=True,
 )
 """What the sender of a lane keeps of a dataset."""
 
@@ -211,7 +219,8 @@ AVERAGE: Final = np.dtype(
         ("amst_rate", np.float64),
         ("goodput_share", np.float64),
         ("free", np.float64),  # slots; inf without a limit
-    ]
+    ],
+    align=True,
 )
 """What the sender of a lane knows of a path by its own transfers."""
 
@@ -226,6 +235,7 @@ class Lanes(NamedTuple):
     by_deadline: Ints  # requests by deadline, (E, requests)
     times: Floats  # conditions, (E, pieces); see `sim.episode.Conditions`
     links: Floats  # (E, pieces, paths, 4)
+    steady: Floats  # their `sim.paths.steady_rates`, (E, pieces, paths)
     cores: Floats  # (E, pieces)
     limits: Floats  # window, queue and congestion control, (E, paths, 3)
     probes: Floats  # (E, rows, paths, 4)
@@ -272,6 +282,7 @@ def empty_lanes(
         by_deadline=np.zeros((episodes, requests), np.int64),
         times=np.zeros((episodes, pieces)),
         links=np.zeros((episodes, pieces, paths, 4)),
+        steady=np.zeros((episodes, pieces, paths)),
         cores=np.zeros((episodes, pieces)),
         limits=np.zeros((episodes, paths, 3)),
         probes=np.zeros((episodes, probes, paths, 4)),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sim.batch.layout import Lanes
-from sim.fluid import advance, cpu_used, in_flight
+from sim.fluid import advance_from, cpu_used, in_flight
 from sim.jit import njit
 
 
@@ -11,8 +11,12 @@ from sim.jit import njit
 def piece_now(w: Lanes, k: int) -> int:
     """Row of the conditions that hold now."""
     lane = w.lanes[k]
-    pieces = w.sites[lane["episode"]]["pieces"]
-    return int(np.searchsorted(w.times[lane["episode"], :pieces], lane["now"], side="right")) - 1
+    e, piece, now = lane["episode"], lane["piece"], lane["now"]
+    last = w.sites[e]["pieces"] - 1
+    while piece < last and w.times[e, piece + 1] <= now:
+        piece += 1
+    lane["piece"] = piece
+    return int(piece)
 
 
 @njit
@@ -65,17 +69,21 @@ def move(w: Lanes, k: int, until: float) -> int:
         RuntimeError: If nothing ever happens again.
     """
     lane = w.lanes[k]
+    if lane["carried"] == 0 and until < np.inf:
+        lane["now"] = until
+        return -1
     e = lane["episode"]
     pieces, paths = w.sites[e]["pieces"], w.sites[e]["paths"]
     site = (
         w.times[e, :pieces],
         w.links[e, :pieces, :paths],
+        w.steady[e, :pieces, :paths],
         w.limits[e, :paths],
         w.cores[e, :pieces],
         w.offers[k, :paths],
     )
-    lane["now"], ended, lane["shared"] = advance(
-        w.flows[k], lane["carried"], site, lane["now"], until, lane["shared"]
+    lane["now"], ended, lane["shared"] = advance_from(
+        w.flows[k], lane["carried"], site, piece_now(w, k), lane["now"], until, lane["shared"]
     )
     if ended < 0:
         if until == np.inf:

@@ -8,6 +8,7 @@ from sim.batch.layout import CODEC, Lanes, Rows
 from sim.codecs import Codec
 from sim.episode import Episode
 from sim.estimates import PLACES
+from sim.paths import steady_rates
 from sim.scenarios import LINK_TYPES
 from sim.transfers import plain_rates
 
@@ -96,6 +97,7 @@ def pack(w: Lanes, place: int, episode: Episode, codecs: Sequence[Codec]) -> Non
     w.by_deadline[place, :count] = np.argsort(episode.deadline_s, kind="stable")
     w.times[place, :pieces] = episode.conditions.times
     w.links[place, :pieces, :paths] = episode.conditions.links
+    steady_rates(episode.conditions.links, episode.path_limits, w.steady[place])
     w.cores[place, :pieces] = episode.conditions.cores
     w.limits[place, :paths] = episode.path_limits
     w.probes[place, :probes, :paths] = episode.probes.values

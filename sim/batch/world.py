@@ -42,6 +42,7 @@ SHELF: Final = (
     "by_deadline",
     "times",
     "links",
+    "steady",
     "cores",
     "limits",
     "probes",

@@ -7,8 +7,7 @@ statistic. A lost packet costs a retransmission timeout. An election stops the l
 
 Source:
     Ongaro, Ousterhout: In Search of an Understandable Consensus Algorithm. USENIX ATC 2014 (elections of 150
-    to 300 ms, pipelining in Ongaro's thesis, 10.2.1). Castro, Liskov: Practical Byzantine Fault Tolerance.
-    OSDI 1999 (2f + 1 of 3f + 1, two phases of agreement). RFC 6298 and Linux' floor of 200 ms for timeouts.
+    to 300 ms); pipelining: Ongaro's thesis, section 10.2.1.
 """
 
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sim.monitoring.courses import NONE, Floats, Ints, Kind, draw_courses, state_at
+from sim.monitoring.courses import NONE, Bools, Courses, Floats, Ints, Kind, draw_courses, state_at
 from sim.monitoring.queueing import mean_inside, quantiles, serve
+from sim.monitoring.quorum import Group, answers, draw_absences, quorum_s
 from sim.randomness import stream
 from sim.units import GBIT, MINUTE, MS
 
@@ -29,14 +29,7 @@ ANOMALIES: Final = (
 )
 """The four published kinds, equally likely as published; their lengths are assumed."""
 _NAMES: Final = [kind.name for kind in ANOMALIES]
-RAFT: Final = 0
-PBFT: Final = 1
-PAXOS: Final = 2
-"""Protocols as the table counts them."""
 LAN_RTT_S: Final = 0.3 * MS
-FLUSH_S: Final = 2 * MS
-"""Mean time until a replica has the entry on disk."""
-TIMEOUT_FLOOR_S: Final = 0.2
 ELECTION_S: Final = (0.15, 0.3)
 ELECTIONS_PER_S: Final = 0.1 / (5 * MINUTE)
 """Published: Poisson with mean 0.1 in a sample, of which a day has 288."""
@@ -74,63 +67,18 @@ class ConsensusModel:
             )
 
 
-class Group(NamedTuple):
-    """Who has to agree.
+class Network(NamedTuple):
+    """Ways from a leader to its followers, shape (intervals, followers) each.
 
     Attributes:
-        replicas: How many, the leader with them.
-        protocol: `RAFT`, `PBFT` or `PAXOS`.
-        links: Link to each follower; -1 for one at the leader's site.
+        rtt_s: Round trip.
+        loss: Share of packets lost.
+        trouble: Severity of what makes the link slow or lossy just now, from 0 to 1.
     """
 
-    replicas: int
-    protocol: int
-    links: Ints
-
-    @property
-    def quorum(self) -> int:
-        """Replicas that must agree: a majority, or two thirds and one against liars."""
-        return self.replicas - (self.replicas - 1) // 3 if self.protocol == PBFT else self.replicas // 2 + 1
-
-    @property
-    def phases(self) -> int:
-        """Rounds of messages that a commit takes."""
-        return 2 if self.protocol == PBFT else 1
-
-
-def draw_groups(model: ConsensusModel, count: int, links: int, rng: np.random.Generator) -> tuple[Group, ...]:
-    """Draw groups of 3, 5 or 7 replicas (4 or 7 with PBFT)."""
-    groups = []
-    for number in range(count):
-        protocol = int(rng.integers(3))
-        replicas = int(rng.choice([4, 7] if protocol == PBFT else [3, 5, 7]))
-        wide = number / max(count, 1) < model.wide_share
-        at = rng.integers(links, size=replicas - 1) if wide else np.full(replicas - 1, NONE)
-        groups.append(Group(replicas, protocol, at))
-    return tuple(groups)
-
-
-def quorum_s(answers_s: Floats, needed: int) -> Floats:
-    """Time until ``needed`` of the followers have answered, shape (..., followers); inf from who never does.
-
-    >>> quorum_s(np.array([[0.3, 0.1, 0.2, np.inf]]), 2).tolist()
-    [0.2]
-    """
-    if needed == 0:
-        return np.zeros(answers_s.shape[:-1])
-    return np.asarray(np.partition(answers_s, needed - 1, axis=-1)[..., needed - 1])
-
-
-def answers(rtt_s: Floats, loss: Floats, jitter: float, rng: np.random.Generator) -> Floats:
-    """Time of each follower's answer: round trip, flush to disk, and a timeout for each message lost."""
-    answer = rtt_s * (1 + jitter * np.abs(rng.standard_normal(rtt_s.shape)))
-    answer += FLUSH_S * rng.standard_exponential(rtt_s.shape)
-    lost = np.minimum(loss * (2 - loss), 0.9)  # there or back
-    luck = rng.random(rtt_s.shape)
-    hit = np.nonzero(luck < lost)
-    times = np.floor(np.log(luck[hit]) / np.log(lost[hit]))  # lost so often in a row: a geometric law
-    answer[hit] += times * np.maximum(TIMEOUT_FLOOR_S, 2 * rtt_s[hit])
-    return np.asarray(answer)
+    rtt_s: Floats
+    loss: Floats
+    trouble: Floats
 
 
 class _Trouble(NamedTuple):
@@ -147,8 +95,7 @@ class _Trouble(NamedTuple):
 def watch_group(
     model: ConsensusModel,
     group: Group,
-    rtt_s: Floats,
-    loss: Floats,
+    network: Network,
     hours: Floats,
     *,
     interval_s: float,
@@ -160,8 +107,7 @@ def watch_group(
     Args:
         model: Load and anomalies.
         group: Who has to agree.
-        rtt_s: Round trip to each follower, shape (intervals, followers).
-        loss: Share of packets lost on the way, the same shape.
+        network: Ways to the followers. Where a link is in trouble, that is a congestion of the group, too.
         hours: Local hour at the start of each interval.
         interval_s: Length of an interval.
         seed: Of all chance; normal traffic and anomalies have streams of their own.
@@ -178,28 +124,29 @@ def watch_group(
     elections = _elections(edges, trouble, stream(seed, f"elections {number}"))
     held = np.searchsorted(arrival, elections)
     pause = stream(seed, f"pauses {number}").uniform(*ELECTION_S, len(elections))
-    pause += (
-        group.phases * rtt_s.max(axis=1)[np.minimum((elections / interval_s).astype(np.int64), intervals - 1)]
-    )
+    when = np.minimum((elections / interval_s).astype(np.int64), intervals - 1)
+    pause += group.phases * network.rtt_s.max(axis=1)[when]
     np.add.at(service, held[held < len(service)], pause[held < len(service)])
     begin = serve(arrival, service, model.room)
     fine = ~np.isnan(begin)
+    middle_s = edges[:-1] + interval_s / 2
+    absent = draw_absences(group, middle_s, float(edges[-1]), stream(seed, f"absences {number}"))
+    lying = [trouble(moment).of("byzantine") > 0 for moment in (edges[:-1], middle_s, edges[1:])]
+    absent &= ~np.any(lying, axis=0)[:, None]  # nobody restarts a replica then
     round_s = np.empty(len(arrival))
     liars = stream(seed, f"liars {number}")
     for start in range(0, len(arrival), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
         trouble_now = _Trouble(now.kind[some], now.intensity[some])
-        round_s[some] = _rounds(group, rtt_s[at[some]], loss[at[some]], trouble_now, rng, liars)
+        ways = Network(*(column[at[some]] for column in network))
+        round_s[some] = _rounds(group, ways, absent[at[some]], trouble_now, rng, liars)
     commit = begin + service + round_s
     inside = fine & (commit < edges[-1])
     row = (commit[inside] / interval_s).astype(np.int64)
     latency = quantiles((commit - arrival)[inside], row, intervals, (0.5, 0.95, 0.99))
     committed = np.bincount(row, minlength=intervals)
     sums = np.bincount(row, weights=round_s[inside], minlength=intervals)
-    middle = trouble(edges[:-1] + interval_s / 2)
-    gone = _liars(group) * (middle.of("byzantine") > 0)
-    names = np.array([*_NAMES, ""])
-    changes = np.bincount((elections / interval_s).astype(np.int64), minlength=intervals)[:intervals]
+    said = _labels(trouble(middle_s), network.trouble.max(axis=1))
     return {
         "queue_depth": mean_inside(arrival[fine], begin[fine], edges),
         "proposals_pending": mean_inside(begin[fine], commit[fine], edges),
@@ -207,26 +154,33 @@ def watch_group(
         "latency_p50_s": _held(latency[0]),
         "latency_p95_s": _held(latency[1]),
         "latency_p99_s": _held(latency[2]),
-        "leader_changes": changes,
+        "leader_changes": np.bincount(when, minlength=intervals),
         "quorum_size": np.full(intervals, group.quorum),
-        "active_nodes": group.replicas - gone,
+        "active_nodes": group.replicas - absent.sum(axis=1),
         "network_tier": np.full(intervals, int((group.links != NONE).any())),
         "consensus_type": np.full(intervals, group.protocol),
         "round_s": _held(np.where(committed > 0, sums / np.maximum(committed, 1), np.nan)),
         "rejected": np.bincount(at[~fine], minlength=intervals),
-        "anomaly": names[middle.kind],
-        "intensity": middle.intensity,
+        "anomaly": np.array([*_NAMES, ""])[said.kind],
+        "intensity": said.intensity,
     }
+
+
+def _labels(own: _Trouble, of_links: Floats) -> _Trouble:
+    """What is wrong with a group in each interval: what befell it, else a congestion of one of its links."""
+    slow = (own.kind == NONE) & (of_links >= _LEAST_INTENSITY)
+    kind = np.where(slow, _NAMES.index("congestion"), own.kind)
+    return _Trouble(kind, np.where(slow, of_links, own.intensity))
 
 
 class _Anomalies(NamedTuple):
     """Anomalies of a group; call it with moments."""
 
-    courses: object
+    courses: Courses
     intensity: Floats
 
     def __call__(self, moments_s: Floats) -> _Trouble:
-        state = state_at(self.courses, ANOMALIES, 1, moments_s)  # type: ignore[arg-type]
+        state = state_at(self.courses, ANOMALIES, 1, moments_s)
         course = state.course[0]
         intensity = np.append(self.intensity, 0.0)[course]
         return _Trouble(state.kind[0], intensity)
@@ -270,26 +224,21 @@ def _elections(edges: Floats, trouble: _Anomalies, rng: np.random.Generator) -> 
 
 def _rounds(
     group: Group,
-    rtt_s: Floats,
-    loss: Floats,
+    network: Network,
+    absent: Bools,
     now: _Trouble,
     rng: np.random.Generator,
     liars: np.random.Generator,
 ) -> Floats:
     """Time until a quorum has answered, for each proposal; liars are the nearest replicas and never agree."""
     crowd = now.of("congestion")[:, None]
-    total = np.zeros(len(rtt_s))
+    total = np.zeros(len(absent))
     for _ in range(group.phases):
-        answer = answers(rtt_s * (1 + 4 * crowd), loss + 0.02 * crowd, 0.05, rng)
-        lying = (now.of("byzantine") > 0)[:, None] & (np.arange(answer.shape[1]) < _liars(group))
-        total += quorum_s(np.where(lying, np.inf, answer), group.quorum - 1)
+        answer = answers(network.rtt_s * (1 + 4 * crowd), network.loss + 0.02 * crowd, 0.05, rng)
+        lying = (now.of("byzantine") > 0)[:, None] & (np.arange(answer.shape[1]) < group.liars)
+        total += quorum_s(np.where(lying | absent, np.inf, answer), group.quorum - 1)
     again = liars.random(len(total)) < 0.5 * now.of("byzantine")  # a round that the lies spoil is repeated
     return total * (1 + again)
-
-
-def _liars(group: Group) -> int:
-    """Replicas that go wrong in a byzantine anomaly: all that a group can do without, but one with Raft."""
-    return max(group.replicas - group.quorum, 1) if group.protocol == PBFT else 1
 
 
 def _held(values: Floats) -> Floats:

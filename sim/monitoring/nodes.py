@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sim.links import remembered
 from sim.monitoring.courses import DOWN, Floats, Ints, Kind, State
+from sim.monitoring.waves import wave
 from sim.units import HOUR, MINUTE, MS
 
 NODE_KINDS: Final = (
@@ -162,10 +162,10 @@ def surroundings(
     nodes, intervals = rtt_s.shape
     level = np.minimum(model.load * np.exp(0.25 * rng.standard_normal((nodes, 1))), 0.7)
     day = 1 + _DIURNAL * np.cos((hours - 15) * (2 * math.pi / 24))
-    wave = np.stack([_wave(intervals, interval_s, _LOAD_TAU_S, rng) for _ in range(nodes)])
-    load = level * day * np.exp(_LOAD_LOG_SD * wave)
+    swing = np.stack([wave(intervals, interval_s, _LOAD_TAU_S, rng) for _ in range(nodes)])
+    load = level * day * np.exp(_LOAD_LOG_SD * swing)
     room = 24 + rng.normal(0.0, 1.5, (nodes, 1)) + 2 * np.cos((hours - 16) * (2 * math.pi / 24))
-    room = room + 0.7 * np.stack([_wave(intervals, interval_s, 2 * HOUR, rng) for _ in range(nodes)])
+    room = room + 0.7 * np.stack([wave(intervals, interval_s, 2 * HOUR, rng) for _ in range(nodes)])
     memory = rng.uniform(0.35, 0.6, (nodes, 1)) + 0.15 * load
     backup_from = (hours - _BACKUP_HOUR - rng.uniform(0, 2, (nodes, 1))) % 24
     return Surroundings(
@@ -319,11 +319,3 @@ def _trailing_mean(values: Floats, window: int) -> Floats:
     sums[..., window:] -= sums[..., :-window].copy()
     counts = np.minimum(np.arange(1, values.shape[-1] + 1), window)
     return np.asarray(sums / counts)
-
-
-def _wave(steps: int, step_s: float, tau_s: float, rng: np.random.Generator) -> Floats:
-    """Gaussian process of mean 0, variance 1 and this correlation time."""
-    rho = math.exp(-step_s / tau_s)
-    noise = rng.standard_normal(steps)
-    noise[1:] *= math.sqrt(1 - rho * rho)
-    return remembered(noise, rho)

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from sim.episode import draw_start_hour
-from sim.monitoring.consensus import LAN_RTT_S, draw_groups, dwcp_mode, watch_group
+from sim.monitoring.consensus import LAN_RTT_S, Network, dwcp_mode, watch_group
 from sim.monitoring.courses import HEALTHY, NONE, Courses, Floats, Ints, State, draw_courses, state_at
 from sim.monitoring.estate import Estate
 from sim.monitoring.hosts import watch_host
 from sim.monitoring.nodes import means, measure, signal, surroundings
+from sim.monitoring.quorum import draw_groups
 from sim.monitoring.schema import CONSENSUS_ROUNDS, HOST_METRICS, INCIDENTS, LINK_METRICS, NODE_METRICS
 from sim.monitoring.wires import LINK_KINDS, Demand, LinkSeries, local_hours, watch_link
 from sim.randomness import stream
@@ -69,7 +70,7 @@ def draw_monitoring(estate: Estate, seed: int, duration_s: float) -> Monitoring:
         host_metrics=_host_table(estate, links, clock, seed),
         node_metrics=_node_table(estate, links, failures, clock, seed),
         incidents=_incident_table(failures, names, faults),
-        consensus_rounds=_consensus_table(estate, links, clock, seed),
+        consensus_rounds=_consensus_table(estate, links, faults, clock, seed),
     )
     return tables if not estate.missing_share else _thinned(tables, estate.missing_share, seed)
 
@@ -237,28 +238,29 @@ def _incident_table(failures: Courses, names: list[str], faults: Courses) -> pa.
 
 
 def _consensus_table(
-    estate: Estate, links: list[tuple[LinkSeries, Demand]], clock: _Clock, seed: int
+    estate: Estate, links: list[tuple[LinkSeries, Demand]], faults: Courses, clock: _Clock, seed: int
 ) -> pa.Table:
     intervals = len(clock.hours)
-    groups = draw_groups(estate.consensus, estate.groups, len(links), stream(seed, "groups"))
+    groups = draw_groups(estate.consensus.wide_share, estate.groups, len(links), stream(seed, "groups"))
     parts = []
     for number, group in enumerate(groups):
-        rtt_s = np.stack(
-            [_column(links, link, "true_rtt_s", LAN_RTT_S, intervals) for link in group.links], 1
-        )
-        loss = np.stack([_column(links, link, "true_loss", 0.0, intervals) for link in group.links], 1)
+        columns = {
+            name: np.stack([_column(links, link, name, local, intervals) for link in group.links], axis=1)
+            for name, local in (("true_rtt_s", LAN_RTT_S), ("true_loss", 0.0))
+        }
+        trouble = [_slowness(links, link, faults, intervals) for link in group.links]
+        network = Network(columns["true_rtt_s"], columns["true_loss"], np.stack(trouble, axis=1))
         bandwidth = [_column(links, link, "true_bandwidth", 10 * GBIT, intervals) for link in group.links]
         seen = watch_group(
             estate.consensus,
             group,
-            rtt_s,
-            loss,
+            network,
             clock.hours,
             interval_s=estate.interval_s,
             seed=seed,
             number=number,
         )
-        seen["dwcp_mode"] = dwcp_mode(rtt_s.mean(axis=1), np.min(bandwidth, axis=0))
+        seen["dwcp_mode"] = dwcp_mode(network.rtt_s.mean(axis=1), np.min(bandwidth, axis=0))
         seen["group"] = np.full(intervals, number)
         parts.append(CONSENSUS_ROUNDS.fill(clock.keys(1) | seen))
     return pa.concat_tables(parts)
@@ -269,6 +271,16 @@ def _column(
 ) -> Floats:
     """A column of a link, or what holds within a site."""
     return np.full(intervals, local) if link == NONE else getattr(links[link][0], name)
+
+
+def _slowness(links: list[tuple[LinkSeries, Demand]], link: int, faults: Courses, intervals: int) -> Floats:
+    """Severity of what makes a link slow or lossy for small messages; a lack of capacity does not."""
+    if link == NONE:
+        return np.zeros(intervals)
+    series = links[link][0]
+    slow = [number for number, kind in enumerate(LINK_KINDS) if kind.name in ("loss_burst", "congestion")]
+    kind = np.append(faults.kind, NONE)[series.incident]
+    return series.severity * np.isin(kind, slow)
 
 
 def _thinned(tables: Monitoring, share: float, seed: int) -> Monitoring:

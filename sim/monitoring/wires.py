@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.links import generate
 from sim.monitoring.courses import Courses, Floats, Ints, Kind, State, state_at
+from sim.monitoring.waves import wave
 from sim.physics import PACKET
 from sim.randomness import stream
 from sim.scenarios import PathSpec, Scenario
@@ -35,6 +36,9 @@ OUR_STREAMS: Final = 4.0
 """Streams of a transfer, between the one of a plain and the eight of a split one."""
 _SIZES: Final = 4096
 _FLASH_HOUR: Final = 13.0
+_SWING_LOG_SD: Final = 0.5
+_SWING_TAU_S: Final = 5 * MINUTE
+"""How demand swings; assumed, after the burst factor of cluster workloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +112,16 @@ class Conditions(NamedTuple):
 def draw_demand(
     workload: Workload, share: float, hours: Floats, interval_s: float, rng: np.random.Generator
 ) -> Demand:
-    """Transfers by interval: Poisson at the workload's rate, which follows its law of arrivals; its sizes."""
+    """Transfers by interval: Poisson at a rate that swings and follows the workload's law; its sizes."""
     pool = draw_requests(workload, _SIZES, rng).size_bytes
-    pace = np.ones(len(hours))
+    swing = wave(len(hours), interval_s, _SWING_TAU_S, rng)
+    pace = np.exp(_SWING_LOG_SD * swing - _SWING_LOG_SD**2 / 2)
     if workload.arrivals == "bursty":
-        pace = np.exp(rng.normal(-0.32, 0.8, len(hours)))
+        pace *= np.exp(rng.normal(-0.32, 0.8, len(hours)))
     elif workload.arrivals == "diurnal":
-        pace += 0.4 * np.cos((hours - 14) * (2 * math.pi / 24))
+        pace *= 1 + 0.4 * np.cos((hours - 14) * (2 * math.pi / 24))
     elif workload.arrivals == "flash":
-        pace[(hours >= _FLASH_HOUR) & (hours < _FLASH_HOUR + 1)] = workload.flash_factor
+        pace[(hours >= _FLASH_HOUR) & (hours < _FLASH_HOUR + 1)] *= workload.flash_factor
     requests = rng.poisson(pace * share * interval_s / workload.interval_s)
     edges = np.concatenate(([0], np.cumsum(requests)))
     sums = np.concatenate(([0.0], np.cumsum(pool[rng.integers(len(pool), size=edges[-1])])))

@@ -34,27 +34,6 @@ def test_copies_that_dispatch_see_and_may_do_what_single_ones_do(check_beside_si
     assert check_beside_single_ones("Scheduling", arguments, mode) >= 3
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("Compression", {"scenario": SCENARIOS}),
-        ("Allocation", {"scenario": "flash-crowd"}),
-        ("Scheduling", {"scenario": OUTAGES}),
-        ("Joint", {"scenario": [OUTAGES, OWN_PATH]}),
-    ],
-    ids=["codec", "share", "dispatch", "joint"],
-)
-def test_threads_change_nothing(make_copies, draw_actions, name, arguments):
-    one, two = make_copies(name, 5, **arguments), make_copies(name, 5, threads=2, **arguments)
-    (seen, infos), (other, _), rng = one.reset(seed=1), two.reset(seed=1), np.random.default_rng(4)
-    np.testing.assert_array_equal(seen, other)
-    for _ in range(300):
-        actions = draw_actions(one, infos, rng)
-        *results, infos = one.step(actions)
-        for mine, its in zip(results, two.step(actions)[:4], strict=True):
-            np.testing.assert_array_equal(mine, its)
-
-
 def test_what_was_handed_out_stays_as_it_was(make_copies):
     copies = make_copies("Compression", 2, scenario=SCENARIOS)
     first, _ = copies.reset(seed=0)

@@ -56,7 +56,8 @@ def rates(
 ) -> list[float]:
     flows = table(rows)
     count = len(carries)
-    share(flows, len(flows), links(carries, cross), limits(count, control), cores, np.empty((count, OFFERS)))
+    there, lossless, scratch = links(carries, cross), np.full(count, inf), np.empty((count, OFFERS))
+    share(flows, len(flows), there, lossless, limits(count, control), cores, scratch)
     return [float(rate) for rate in flows["rate"]]
 
 
@@ -277,7 +278,7 @@ def pass_time(
     times = np.array([time for time, _ in pieces])
     conditions = np.array([links([rate]) for _, rate in pieces])
     many = np.full(len(pieces), cores)
-    site = (times, conditions, limits(1), many, np.empty((1, OFFERS)))
+    site = (times, conditions, np.full((len(pieces), 1), inf), limits(1), many, np.empty((1, OFFERS)))
     return advance(flows, len(flows), site, now, until, -1)[:2]
 
 
@@ -332,6 +333,6 @@ def test_cores_that_come_back_speed_an_encoder_up() -> None:
     conditions = np.array([links([AMPLE])] * 2)
     times, cores = np.array([0.0, 2.0]), np.array([0.5, 4.0])
     # 2 a second for 2 s, then 8 a second for the other 6
-    site = (times, conditions, limits(1), cores, np.empty((1, OFFERS)))
+    site = (times, conditions, np.full((2, 1), inf), limits(1), cores, np.empty((1, OFFERS)))
     found = advance(flows, 1, site, 0.0, inf, -1)
     assert found == (pytest.approx(2.75), 0, 1)

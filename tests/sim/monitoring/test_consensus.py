@@ -5,17 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.monitoring.consensus import (
+from sim.monitoring.consensus import ConsensusModel, Network, dwcp_mode, watch_group
+from sim.monitoring.quorum import (
     FLUSH_S,
     PBFT,
     RAFT,
     TIMEOUT_FLOOR_S,
-    ConsensusModel,
     Group,
     answers,
-    dwcp_mode,
+    draw_absences,
     quorum_s,
-    watch_group,
 )
 from sim.units import GBIT, MBIT
 
@@ -23,14 +22,15 @@ MINUTES = 1440
 
 
 def watched(
-    model: ConsensusModel, group: Group, rtt_s: float = 0.05, loss: float = 0.0
+    model: ConsensusModel, group: Group, trouble: tuple[int, float] = (0, 0.0)
 ) -> dict[str, np.ndarray]:
-    followers = group.replicas - 1
+    shape = (MINUTES, group.replicas - 1)
+    slow = np.zeros(shape)
+    slow[: trouble[0], 0] = trouble[1]
     seen = watch_group(
         model,
         group,
-        np.full((MINUTES, followers), rtt_s),
-        np.full((MINUTES, followers), loss),
+        Network(np.full(shape, 0.05), np.zeros(shape), slow),
         np.arange(MINUTES) / 60 % 24,
         interval_s=60.0,
         seed=1,
@@ -88,8 +88,26 @@ def test_what_the_published_anomalies_do_is_seen_where_they_are() -> None:
     assert during("congestion", "round_s") > 1.5 * calm["round_s"].mean()
     assert during("election_storm", "leader_changes") > 10 * max(calm["leader_changes"].mean(), 0.01)
     assert during("queue_overflow", "queue_depth") > 20 * calm["queue_depth"].mean()
-    assert during("byzantine", "active_nodes") == 4
+    assert during("byzantine", "leader_changes") > 10 * max(calm["leader_changes"].mean(), 0.01)
+    assert during("byzantine", "latency_p95_s") > 1.1 * calm["latency_p95_s"].mean()
+    assert during("byzantine", "active_nodes") == 5  # who lies does answer
     assert (seen["intensity"][kinds == ""] == 0).all()
+
+
+def test_a_congestion_of_one_of_its_links_is_one_of_the_group() -> None:
+    seen = watched(CALM, RAFT_OF_5, trouble=(90, 0.4))
+    assert (seen["anomaly"][:90] == "congestion").all()
+    assert (seen["intensity"][:90] == 0.4).all()
+    assert (seen["anomaly"][90:] == "").all()
+
+
+@pytest.mark.parametrize(("replicas", "protocol"), [(3, RAFT), (7, RAFT), (4, PBFT)])
+def test_restarts_leave_a_quorum_and_come_as_often_as_they_should(replicas: int, protocol: int) -> None:
+    group = Group(replicas, protocol, np.zeros(replicas - 1, np.int64))
+    middle = (np.arange(100_000) + 0.5) * 60.0
+    away = draw_absences(group, middle, 6e6, np.random.default_rng(3))
+    assert replicas - away.sum(axis=1).max() >= group.quorum
+    assert away.mean() == pytest.approx(0.5 * 8 / 1440 * np.exp(0.18), rel=0.25)  # mean of the lognormal
 
 
 def test_the_mode_follows_round_trip_and_bandwidth_as_published() -> None:
