@@ -25,6 +25,7 @@ from agents.heuristics import Contention, DwcpRule, Estimate, Fixed, ModeRule
 from agents.joint_rules import Composed
 from agents.one_step_oracle import OneStepOracle, PublishedOracle
 from agents.policy import Policy
+from agents.predicted import Predicted, PredictedContention
 from agents.share_rules import ShareRule, Weigh
 from agents.stream_tuners import BayesianSearch, GradientAscent, HillClimb
 from envs.base import WorldEnv
@@ -41,11 +42,13 @@ class Entry(NamedTuple):
             supervised, learner, search or bound.
         about: One line for people.
         build: Makes the policy, where no training comes before.
+        foretold: Makes it for an environment whose observation holds the forecasts that it reads.
     """
 
     kind: str
     about: str
     build: Build | None = None
+    foretold: Build | None = None
 
 
 def _published(price: float) -> Entry:
@@ -124,6 +127,16 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
             "rule",
             "the same, with the wait caused to others and had from them",
             lambda env: Contention(env.codecs),
+        ),
+        "predictor": Entry(
+            "rule",
+            "least cost by the times that the performance predictor says; needs `performance_forecast`",
+            foretold=lambda env: Predicted(env.codecs, env.features),
+        ),
+        "predictor_contention": Entry(
+            "rule",
+            "the same, with the wait caused to others",
+            foretold=lambda env: PredictedContention(env.codecs, env.features),
         ),
         "ensemble": Entry(
             "supervised", "XGBoost 0.7 and a network 0.3, trained on the one-step oracle's labels"
@@ -264,11 +277,12 @@ def make_policy(name: str, env: WorldEnv) -> Policy:
 
     Raises:
         KeyError: If there is none of that name.
-        ValueError: If it must be trained or searched for.
+        ValueError: If it must be trained or searched for, or if it reads forecasts that are not seen.
     """
     if (codec := _codec(name, env)) is not None:
         return Fixed(name, codec)
-    build = POLICIES[env.task][name].build
+    entry = POLICIES[env.task][name]
+    build = entry.build or entry.foretold
     if build is None:
         raise ValueError(f"{name} does not come ready made; train it or search for it")
     return build(env)

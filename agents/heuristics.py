@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.policy import Actions, Mask, Observation, Policy, best_allowed
-from envs.features import CODEC_FEATURES
+from envs.features import CODEC_FEATURES, FeatureList
 from sim.codecs import Codec
 from sim.units import MBIT, MIB
 
@@ -45,13 +45,19 @@ class Fixed(Policy):
 
 
 class Seen:
-    """An observation by feature name, in the features' units."""
+    """An observation by feature name, in the features' units.
 
-    def __init__(self, observation: Observation) -> None:
-        self._values = CODEC_FEATURES.unscaled(observation)
+    Args:
+        observation: Shape (F,); what follows the features is left out.
+        features: The question's own, or those with forecasts.
+    """
+
+    def __init__(self, observation: Observation, features: FeatureList = CODEC_FEATURES) -> None:
+        self._features = features
+        self._values = features.unscaled(observation[..., : len(features)])
 
     def __getitem__(self, name: str) -> float:
-        return float(self._values[CODEC_FEATURES.index(name)])
+        return float(self._values[self._features.index(name)])
 
 
 class Rule(Policy):
@@ -67,10 +73,13 @@ class Rule(Policy):
     def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
         """The codec with the highest score."""
         if observation.ndim == 1:
-            return best_allowed(self._scores(Seen(observation)), mask)
+            return best_allowed(self._scores(self._seen(observation)), mask)
         count = len(observation)
         masks = [None] * count if mask is None else np.broadcast_to(mask, (count, len(self._codecs)))
         return np.array([int(self.act(*row)) for row in zip(observation, masks, strict=True)], np.int64)
+
+    def _seen(self, observation: Observation) -> Seen:
+        return Seen(observation)
 
     def _scores(self, seen: Seen) -> Scores:
         raise NotImplementedError
@@ -170,9 +179,13 @@ class Contention(Estimate):
         at_wire = others - at_cores
         core_s = self._core_s(codec, seen)
         wire, cores = self._wire_s(codec, seen), core_s / seen["cores"]
-        own = max(self._alone_s(codec, seen), wire * (1 + at_wire), cores * (1 + at_cores))
+        own = self._own_s(codec, seen, wire * (1 + at_wire), cores * (1 + at_cores))
         caused = wire * at_wire + cores * at_cores
         return seen["priority"] * own + MEAN_PRIORITY * caused + self.cpu_price * core_s
+
+    def _own_s(self, codec: Codec, seen: Seen, wire_s: float, cores_s: float) -> float:
+        """Seconds until it is decoded, given those that its path and cores take with the others there."""
+        return max(self._alone_s(codec, seen), wire_s, cores_s)
 
     def _wire_s(self, codec: Codec, seen: Seen) -> float:
         """Seconds for which the whole path is busy with it."""

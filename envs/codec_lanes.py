@@ -6,15 +6,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from envs.compression import Compression
-from envs.features import fill_codec, scale
+from envs.features import CODEC_FEATURES, fill_codec, scale
+from envs.forecasts import Foreseen
 from envs.lanes import EnvLanes, Seen, note
 from sim.batch.events import answer_codec, next_question
 from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
 from sim.batch.questions import codec_question
-from sim.batch.world import OpenTo
+from sim.batch.world import OpenTo, put_question
 from sim.episode import Episode
 from sim.jit import njit
-from sim.question_rows import QuestionRows
+from sim.question_rows import QuestionRows, codec_question_of
 
 
 @njit
@@ -85,4 +86,18 @@ class CodecLanes(EnvLanes):
         answers = self._every  # none is read where nothing is asked
         if actions is not None:
             answers = self.env.answers[actions if actions.ndim == 1 else tuple(actions.T)]
-        _advance(lanes, answers, self.world.arrays, self.env.features.rules, self._values, self.seen)
+        own = self._values[: len(CODEC_FEATURES)]
+        _advance(lanes, answers, self.world.arrays, CODEC_FEATURES.rules, own, self.seen)
+        if self.env.foreseen is not None:
+            self._foresee(self.env.foreseen, lanes[self.seen.asked[lanes] == ASK_CODEC])
+
+    def _foresee(self, foreseen: Foreseen, asked: Ints) -> None:
+        """Write what is forecast of the questions that stand on some lanes."""
+        if not len(asked):
+            return
+        world = self.world
+        for lane in asked.tolist():
+            put_question(world.arrays, lane, world.rows)
+        questions = [codec_question_of(world.rows, lane) for lane in asked.tolist()]
+        episodes = [self.episode(lane) for lane in asked.tolist()]
+        self.seen.observations[asked, len(CODEC_FEATURES) :] = foreseen.scaled(questions, episodes)

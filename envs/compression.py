@@ -1,14 +1,15 @@
 """`dwcp/Compression-v0`: with which codec does each transfer go?"""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from gymnasium import spaces
 
-from envs.base import WorldEnv
+from envs.base import Observation, WorldEnv
 from envs.features import CODEC_FEATURES
-from sim.decisions import Question
+from envs.forecasts import Foreseen, Foresight, with_forecasts
+from sim.decisions import CodecQuestion, Question
 from sim.scenarios import Scenario
 from sim.traces import Trace
 
@@ -27,7 +28,7 @@ class Compression(WorldEnv):
     Observation:
         Box(-1, 1) of `envs.features.CODEC_FEATURES`, shape (42,), listed in ``docs/compression.md``:
         all measurable by the sender before the transfer starts, as late and noisy probes, lagged averages and
-        samples of the payload. After the last decision: zeros.
+        samples of the payload. After the last decision: zeros. With forecasts, theirs follow.
 
     Reward:
         Minus the cost, in seconds, that accrued since the last decision; the return is exactly minus the cost
@@ -42,6 +43,7 @@ class Compression(WorldEnv):
 
     Attributes:
         answers: Index in ``codecs`` for each action, of the shape of the action space.
+        foreseen: The forecasts; None without any.
 
     Args:
         scenario: Name(s) or object(s); see `sim.catalogue`.
@@ -49,6 +51,7 @@ class Compression(WorldEnv):
         action: ``discrete`` or ``multi``.
         levels: zstd levels, for ``action="multi"``.
         streams: AMST stream counts, for ``action="multi"``.
+        forecasts: Whose features follow those of the question; see `envs.forecasts`.
         traces: Recorded link conditions to use in place of the link models.
         render_mode: ``rgb_array`` or None.
     """
@@ -63,6 +66,7 @@ class Compression(WorldEnv):
         action: Literal["discrete", "multi"] = "discrete",
         levels: Sequence[int] = (1, 3, 9),
         streams: Sequence[int] = (4, 8, 16),
+        forecasts: Sequence[Foresight] = (),
         traces: Sequence[Trace] = (),
         render_mode: str | None = None,
     ) -> None:
@@ -73,7 +77,9 @@ class Compression(WorldEnv):
             by_level = [f"zstd-{level}" for level in levels]
             by_streams = [f"amst-{count}" for count in streams]
             codecs = ("none", "hde", *by_level, *by_streams)
-        super().__init__(scenario, codecs, CODEC_FEATURES, traces=traces, render_mode=render_mode)
+        self.foreseen = Foreseen(forecasts) if forecasts else None
+        features = with_forecasts(self.foreseen) if self.foreseen else CODEC_FEATURES
+        super().__init__(scenario, codecs, features, traces=traces, render_mode=render_mode)
         self.action_space: spaces.Space[Any] = spaces.Discrete(len(codecs))
         self.answers = np.arange(len(codecs))
         if self._multi:
@@ -87,3 +93,10 @@ class Compression(WorldEnv):
 
     def _answer(self, question: Question, action: Any) -> int:
         return int(self.answers[tuple(np.asarray(action, int))]) if self._multi else int(action)
+
+    def _observe(self, question: Question) -> Observation:
+        if self.foreseen is None:
+            return super()._observe(question)
+        asked = cast(CodecQuestion, question)
+        seen = self.foreseen.scaled([asked], [self._running().episode])
+        return np.concatenate([CODEC_FEATURES.observe(asked), seen[0]])

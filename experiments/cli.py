@@ -240,6 +240,36 @@ def label(
 
 
 @app.command()
+def features(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    of: Annotated[str, typer.Option(help="link or node.")] = "link",
+    scenario: Annotated[str, typer.Option(help="Whose links: a name, or a YAML file.")] = "internet",
+    sites: Annotated[int, typer.Option(min=3, help="Sites that are watched, with four nodes each.")] = 8,
+    days: Annotated[float, typer.Option(min=3, help="Days that they are watched.")] = 7,
+    missing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of rows that never arrive.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the telemetry and the split.")] = 0,
+) -> None:
+    """Compute features of simulated telemetry, minute by minute: Parquet, CSV, metadata, quality, figures."""
+    from experiments.features import PIPELINES, make_features
+
+    if of not in PIPELINES:
+        raise InputError("--of", "", f"expected {' or '.join(PIPELINES)}, got {of!r}")
+    made = make_features(
+        out,
+        of,
+        scenario,
+        sites=sites,
+        days=days,
+        missing_share=missing,
+        seed=seed,  # type: ignore[arg-type]
+    )
+    for file in made.files:
+        _say(file.stem, file)
+    told = ", ".join(f"{count} {part}" for part, count in made.parts.items())
+    _say("rows", f"{made.rows} ({told})")
+
+
+@app.command()
 def policies() -> None:
     """List the policies of each task by the names that configs and tables use."""
     from agents.catalogue import POLICIES, Entry

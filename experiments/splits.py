@@ -12,6 +12,7 @@ from gymnasium.envs.registration import load_env_creator
 from envs.base import WorldEnv
 from envs.registration import IDS
 from experiments.config import ExperimentConfig
+from experiments.forecasts import options_with_forecasts
 from sim.calibration.choice import choose
 from sim.codecs import Codec, parse_codec
 from sim.episode import Episode, draw_episode
@@ -74,13 +75,13 @@ class Episodes:
         """The environment of the experiment, to play its episodes in.
 
         Raises:
+            InputError: If the options name forecasts of which there is no model.
             ValueError: If it refuses the options of the config.
             TypeError: If it does not know one of them.
         """
         environment = self._environment
-        return environment_class(environment.id)(
-            list(self.scenarios.values()), environment.codecs, **environment.options
-        )
+        options = options_with_forecasts(environment.options, environment.codecs)
+        return environment_class(environment.id)(list(self.scenarios.values()), environment.codecs, **options)
 
     def places(self, split: Split) -> list[Place]:
         """All episodes of a split; held-out scenarios are in the split of that name only."""

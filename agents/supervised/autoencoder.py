@@ -12,6 +12,8 @@ from agents.supervised.sequences import SequenceModel
 
 PEAK: Final = 5
 """Steps in a row whose error counts."""
+LATEST: Final = 2
+"""Last steps whose error counts where it is asked what is wrong now."""
 
 
 class Autoencoder(SequenceModel):
@@ -49,6 +51,16 @@ class Autoencoder(SequenceModel):
         low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
         spread = np.where(high > low, (high - low) / 1.349, flat.std(axis=0))
         return middle, np.where(spread > 0, spread, 1.0)
+
+
+class LatestAutoencoder(Autoencoder):
+    """The same, scored by the error of the last steps alone: whether something is wrong now."""
+
+    kind: ClassVar[str] = "latest_autoencoder"
+
+    def reading(self, said: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The mean squared error of the last few steps."""
+        return (said - rows)[:, -LATEST:].square().mean(dim=(1, 2)).unsqueeze(1)
 
 
 class _Narrow(nn.Module):

@@ -200,7 +200,8 @@ class Pipeline:
         series = Series(hours % 24, days, measured)
         for column in self.columns:
             series.columns[column.name] = np.clip(column.formula(series), column.low, column.high)
-        keys = {self.entity: np.full(n, number), "time_s": time_s, "day": days.astype(np.int64)}
+        of_day = filled(spread("day"), n)
+        keys = {self.entity: np.full(n, number), "time_s": time_s, "day": of_day.astype(np.int64)}
         return pd.DataFrame({**keys, **series.columns})
 
 

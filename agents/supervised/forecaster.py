@@ -39,8 +39,8 @@ class Forecaster(SequenceModel):
     """What each quantity will be one step on, by a recurrent network that looks back at its whole window.
 
     Inside, quantities are logarithms over their mean in the window, so that a link of any size looks alike,
-    and what is learned is by how much the next step departs from a mix of that mean and the last value. The
-    loss is the absolute error over the window's mean, summed over the four: what the report counts.
+    and what is learned is by how much the next step departs from a mix of that mean and the last value: by a
+    factor of e at most, so that a link unlike all before is not sent astray.
 
     Source:
         DWCP's bandwidth predictor (LSTM with attention, window 30, outputs for throughput, round trip, loss
@@ -54,10 +54,13 @@ class Forecaster(SequenceModel):
         return _Attentive(len(self.inputs), self.config.units)
 
     def loss(self, said: torch.Tensor, rows: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """Mean over windows and quantities of the absolute error over the window's mean."""
-        seen = rows[:, :, : len(OUTPUTS)].mean(dim=1)
+        """Mean over windows and quantities of the absolute difference of logarithms.
+
+        Medians are what makes it least, as they make the absolute error least; but a trouble that multiplies
+        the loss by hundreds does not outweigh all else.
+        """
         least = torch.tensor(_LEAST, dtype=rows.dtype)
-        return ((said - truth).abs() / (seen + least)).mean()
+        return (torch.log(said + least) - torch.log(truth + least)).abs().mean()
 
     def scaling(self, rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """None: each window is its own measure."""
@@ -88,6 +91,6 @@ class _Attentive(nn.Module):
         weights = torch.softmax(self.score(states), dim=1)
         context = (weights * states).sum(dim=1)
         said = self.out(torch.cat([context, states[:, -1], spread], dim=1))
-        shift, mix = said[:, :targets], torch.sigmoid(said[:, targets:])
+        shift, mix = torch.tanh(said[:, :targets]), torch.sigmoid(said[:, targets:])
         ahead = middle[:, 0] + mix * apart[:, -1] + shift
         return (torch.exp(ahead) - self.least).clamp_min(0.0)

@@ -19,6 +19,7 @@ from sim.batch.world import BatchWorld, OpenTo
 from sim.codecs import Codec
 from sim.decisions import CodecQuestion
 from sim.episode import Conditions, Episode, Probes, draw_episode
+from sim.links import LinkModel
 from sim.payloads import Payloads
 from sim.randomness import stream
 
@@ -31,21 +32,18 @@ _LOAD_TAU_S: Final = 10.0 / -log(0.9)
 """Correlation time of the background load: 0.9 a step of 10 s, as `sim.episode` draws it."""
 
 
-def levels(episode: Episode) -> Floats:
-    """What each link drew for good: capacity and round trip, shape (paths, 2), bytes/s and s.
+def link_level(model: LinkModel, rng: np.random.Generator) -> float:
+    """Capacity that a link draws for good, bytes/s: from the first number that `sim.links.generate` takes."""
+    return model.capacity * exp(model.capacity_log_sd * rng.standard_normal())
 
-    The first numbers of the streams that `sim.links.generate` draws from.
-    """
+
+def levels(episode: Episode) -> Floats:
+    """What each link drew for good: capacity and round trip, shape (paths, 2), bytes/s and s."""
     drawn = []
     for number, spec in enumerate(episode.scenario.paths):
-        first = stream(episode.seed, f"link {number}").standard_normal(2)
-        model = spec.model
-        drawn.append(
-            (
-                model.capacity * exp(model.capacity_log_sd * first[0]),
-                model.rtt_s * exp(model.rtt_log_sd * first[1]),
-            )
-        )
+        rng = stream(episode.seed, f"link {number}")
+        capacity = link_level(spec.model, rng)
+        drawn.append((capacity, spec.model.rtt_s * exp(spec.model.rtt_log_sd * rng.standard_normal())))
     return np.array(drawn)
 
 
@@ -134,7 +132,7 @@ def _cores_at(conditions: Conditions, when_s: float) -> float:
 def _continued(
     episode: Episode, other: Episode, ratio: Floats, when_s: float, rng: np.random.Generator
 ) -> Conditions:
-    """The episode's conditions until a moment, from there those of the other one, brought to its state."""
+    """The episode's conditions until a moment; from there those of the other, brought to its state."""
     before, after = episode.conditions, other.conditions
     past, future = before.times < when_s, after.times > when_s
     times = np.concatenate(([when_s], after.times[future]))

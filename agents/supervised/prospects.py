@@ -34,7 +34,7 @@ _MOST_OTHERS: Final = 64.0
 
 
 class Coding(NamedTuple):
-    """What a codec would make of a payload: raw bytes for one on the wire, raw bytes/s of both coders."""
+    """What a codec would make of a payload: raw bytes for one on the wire, bytes/s of coder and decoder."""
 
     ratio: float
     encode: float

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.supervised.autoencoder import Autoencoder
+from agents.supervised.autoencoder import LatestAutoencoder
 from agents.supervised.forest import IsolationForest
 from agents.supervised.matched import recall_at, strengths
 from agents.supervised.model import Part
@@ -41,7 +41,9 @@ FEATURES: Final = (*LINK, *HOST)
 """Nearest to the published ones; success and error are retransmits, chunk and ratio the bandwidths."""
 _LEVELS: Final = ("utilisation", "streams", "cpu_load", "memory_pressure")
 """Of the others logarithms are taken."""
-_FLOORS: Final = np.array([0.02 if name in _LEVELS else 0.05 for name in FEATURES])
+_FLOORS: Final = np.array(
+    [{"memory_pressure": 0.3}.get(name, 0.02 if name in _LEVELS else 0.05) for name in FEATURES]
+)
 _SPARE: Final = 0.8
 """Share of the false alarms allowed that thresholds may use on validation: other links may have more."""
 _SEVERE: Final = 0.5
@@ -70,7 +72,7 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     tell("autoencoder")
     size = settings.network
     shape = SequenceConfig(size.steps, size.units, size.latent, size.epochs)
-    network = Autoencoder(FEATURES, ["error"], shape)
+    network = LatestAutoencoder(FEATURES, ["error"], shape)
     learned, stopped = (one.windows.sample(size.windows, rng, every=3) for one in (known, held))
     network.fit(learned, stopped, rng)
     network.save(folder / "autoencoder.npz")
@@ -86,7 +88,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
     """False alarms and recall on the links of the test estate, beside the rule and the matched filter."""
     test = _links(config, folder, "test", tell)
     forest = IsolationForest.load(folder / "forest.npz")
-    network = Autoencoder.load(folder / "autoencoder.npz")
+    network = LatestAutoencoder.load(folder / "autoencoder.npz")
     limits = json.loads((folder / THRESHOLDS_FILE).read_text("utf-8"))
     tell("scores")
     judged = _judged(test, forest, network)
@@ -175,7 +177,7 @@ def _links(config: ModelsConfig, folder: Path, part: PartName, tell: Tell) -> Li
     drawn = telemetry(config, folder.parent, part, tell)
     whole = grid(drawn.link_metrics, "link", (*LINK, "site", "severity", "incident"))
     steps = np.stack([against_habit(one, _FLOORS) for one in _logs(drawn)])
-    clipped = np.clip(steps, -30, 30).astype(np.float32)
+    tamed = np.arcsinh(steps).astype(np.float32)  # far out, factors count
     incident, severity = whole.column("incident").astype(np.int64), whole.column("severity")
     kinds = dict(
         zip(drawn.incidents["incident"].to_pylist(), drawn.incidents["kind"].to_pylist(), strict=True)
@@ -186,7 +188,7 @@ def _links(config: ModelsConfig, folder: Path, part: PartName, tell: Tell) -> Li
         kind[incident == key] = one
     event = (kind >= 0) & (severity >= _SEVERE)
     return Links(
-        Windows(clipped, event, (kind >= 0) & ~event, config.anomaly.network.steps),
+        Windows(tamed, event, (kind >= 0) & ~event, config.anomaly.network.steps),
         kind,
         severity,
         whole.time_s,
@@ -206,7 +208,7 @@ def _logs(drawn: Monitoring) -> NDArray[np.float64]:
     return values
 
 
-def _judged(links: Links, forest: IsolationForest, network: Autoencoder) -> dict[str, Any]:
+def _judged(links: Links, forest: IsolationForest, network: LatestAutoencoder) -> dict[str, Any]:
     """Scores and truth of the last steps of all windows that count, by detector."""
     windows = links.windows
     last = windows.length - 1

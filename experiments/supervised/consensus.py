@@ -15,11 +15,12 @@ from agents.supervised.matched import Bound, best_of_both, recall_at, strengths
 from agents.supervised.model import Part
 from agents.supervised.sequences import SequenceConfig
 from agents.supervised.thresholds import Detection, area, detection, for_f1
+from agents.supervised.trailing import usual
 from experiments.supervised.config import ModelsConfig
 from experiments.supervised.figures import curve, operating_curves, scores_by_truth
 from experiments.supervised.task import Evaluation, Measure, Shipped, Task, Tell, Watched
 from experiments.supervised.telemetry import PartName, days, estate, grid, seed, telemetry
-from experiments.supervised.windows import Windows, against_habit
+from experiments.supervised.windows import HABIT, Windows, against_habit
 from sim.files import write_json
 from sim.monitoring.consensus import ANOMALIES
 from sim.monitoring.telemetry import draw_monitoring
@@ -204,7 +205,7 @@ def _seen(metrics: NDArray[np.float64]) -> NDArray[np.float32]:
     """What a model sees of a group, (times, 12)."""
     seen = _logs(metrics)
     seen[:, :_HABITUAL] = against_habit(seen[:, :_HABITUAL], _FLOORS)
-    seen[:, 8] -= metrics[:, 7]  # nodes beyond the quorum
+    seen[:, 8] -= usual(metrics[:, 8:9], *HABIT)[:, 0]  # nodes that are gone
     return np.clip(seen, -50, 50).astype(np.float32)
 
 
@@ -277,21 +278,17 @@ def _by_kind(
     for step in range(1, last.shape[1]):
         last[:, step] = np.where(last[:, step] < 0, last[:, step - 1], last[:, step])
     of = last[:, windows.length - 1 :][windows.counted]
-    scores, truth = judged[best]
-    network = judged["autoencoder"][0]
-    rows: list[list[Any]] = [["kind", "windows", f"recall, {best}", "recall, autoencoder", "ceiling"]]
+    truth = judged[best][1]
+    rows: list[list[Any]] = [["kind", "windows", "recall, trees", "recall, autoencoder", "ceiling"]]
     for number, name in enumerate(_KINDS):
         own = truth & (of == number)
         if own.any():
-            rows.append(
-                [
-                    name,
-                    int(own.sum()),
-                    float(np.mean(scores[own] >= chosen[best]["threshold"])),
-                    float(np.mean(network[own] >= chosen["autoencoder"]["threshold"])),
-                    recall_at(squares[windows.counted][own], bound.false_positive_rate),
-                ]
-            )
+            shares = [
+                float(np.mean(judged[one][0][own] >= chosen[one]["threshold"]))
+                for one in ("trees", "autoencoder")
+            ]
+            limit = recall_at(squares[windows.counted][own], bound.false_positive_rate)
+            rows.append([name, int(own.sum()), *shares, limit])
     return rows
 
 

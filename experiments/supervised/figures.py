@@ -65,7 +65,7 @@ def overview(measures: Mapping[str, Sequence[Measure]]) -> Figure:
         ncols=3,
         bbox_to_anchor=(0, 1),
     )
-    figure.subplots_adjust(left=0.42, right=0.985, top=1 - 0.95 / height, bottom=0.5 / height)
+    figure.subplots_adjust(left=0.46, right=0.985, top=1 - 0.95 / height, bottom=0.5 / height)
     return figure
 
 

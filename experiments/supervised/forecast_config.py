@@ -46,9 +46,9 @@ class PerformanceConfig(Settings):
 class BandwidthConfig(Settings):
     """What will a link be like in a minute."""
 
-    train_days: float = Field(default=6.0, gt=0)
-    """Days of the training links."""
-    sites: int = Field(default=24, ge=1)
+    days: float = Field(default=4.0, gt=0)
+    """Days of each of the three estates."""
+    sites: int = Field(default=12, ge=1)
     """Sites of each of the three estates, each with links of its own."""
     windows: int = Field(default=30_000, ge=100)
     """Training windows, drawn at random from all there are."""

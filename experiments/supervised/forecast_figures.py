@@ -28,7 +28,7 @@ def scenario_figure(rows: Sequence[Sequence[Any]], held_out: Collection[str]) ->
     figure, axes = page(
         1.4 + 0.36 * len(rows),
         "For how many transfers is the completion time predicted within 20 %?",
-        "Test transfers on links of their own, %. Ceiling: who knows the present perfectly, not the future.",
+        "Test transfers on links of their own. Ceiling: who knows the present perfectly, not the future.",
     )
     marks = (
         (2, "estimate", "x", PAR),

@@ -17,6 +17,8 @@ from agents.supervised.boosted import Boosted
 from agents.supervised.calibrated import LEAST, CalibratedSelector
 from agents.supervised.forest import IsolationForest
 from agents.supervised.model import Model, Rows
+from agents.supervised.outcomes import PROSPECT_RATE, PROSPECT_S
+from agents.supervised.performance import PerformancePredictor
 from agents.supervised.sequences import SequenceModel
 from experiments.onnx_graphs import OPSET, selector_graph
 from experiments.onnx_trees import TREE_OPSET, forest_node, sum_node
@@ -99,6 +101,24 @@ def _(model: Boosted) -> onnx.ModelProto:
         parts.append(last)
     nodes.append(helper.make_node("Concat", parts, [OUTPUTS], axis=1))
     return _finished(_proto(nodes, constants, model), model)
+
+
+@graph.register
+def _(model: PerformancePredictor) -> onnx.ModelProto:
+    """The trees' factors, and what they are factors of."""
+    proto = graph.dispatch(Boosted)(model)
+    made = proto.graph
+    made.node[-1].output[0] = "logs"
+    places = np.array([place for place in (PROSPECT_S, PROSPECT_RATE) for _ in model.config.quantiles])
+    made.initializer.append(numpy_helper.from_array(places, "places"))
+    made.node.extend(
+        [
+            helper.make_node("Exp", ["logs"], ["factors"]),
+            helper.make_node("Gather", [ROWS, "places"], ["promised"], axis=1),
+            helper.make_node("Mul", ["promised", "factors"], [OUTPUTS]),
+        ]
+    )
+    return _finished(proto, model)
 
 
 @graph.register

@@ -93,7 +93,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
     right = float(np.mean(answers == best))
     measures = [
         Measure(
-            "decision accuracy, share of the attainable",
+            "accuracy, share of the attainable",
             right / ceiling.accuracy,
             naive=float(np.mean(rule == best)) / ceiling.accuracy,
             ceiling=1.0,
@@ -277,7 +277,7 @@ def _two_class_measures(config: ModelsConfig, test: Redrawn, chances: NDArray[np
     ceiling = attainable(test.seen[:, :, choices])
     return [
         Measure(
-            "19-feature network: accuracy of HDE or AMST",
+            "19 features, HDE or AMST",
             float(np.mean(chances[:, choices].argmax(axis=1) == best)),
             naive=float(np.bincount(best).max() / len(best)),
             ceiling=ceiling.accuracy,
