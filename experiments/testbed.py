@@ -36,7 +36,7 @@ def run(
     settings = load(config, TestbedConfig, overrides or [])
     choose(settings.calibration, config)  # before anything computes with another
 
-    from experiments.testbed_report import plays_table
+    from experiments.testbed_paired import paired, paired_table, plays_table
     from experiments.testbed_run import run_testbed
 
     try:
@@ -44,7 +44,9 @@ def run(
     except KeyboardInterrupt:
         Console(stderr=True).print("dwcp-gym: interrupted; nothing was written", highlight=False)
         sys.exit(INTERRUPTED)
-    console.print(plays_table(found))
+    console.print(plays_table(found.plays))
+    if differences := paired(found.plays):
+        console.print(paired_table(differences))
     if found.why_not:
         say("path", f"shaped loopback: {found.why_not}")
     if found.left_out:

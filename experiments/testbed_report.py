@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from rich.table import Table
 
 from experiments.run_folder import versions
 from experiments.testbed_config import TestbedConfig
@@ -100,26 +99,6 @@ def write_run(
     with writing(folder):
         temporary.rename(folder)
     return RealRun(folder, plays, why_not, left_out)
-
-
-def plays_table(run: RealRun) -> Table:
-    """Real beside simulated, a row a policy, the cheapest in reality first; means over its plays."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("policy", "plays", "real s", "simulated s", "error", "real mean s", "simulated mean s"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
-    groups = run.plays.groupby("policy")
-    for policy, plays in sorted(groups, key=lambda group: float(group[1]["cost_s"].mean())):
-        cost, simulated = float(plays["cost_s"].mean()), float(plays["simulated_cost_s"].mean())
-        table.add_row(
-            str(policy),
-            str(len(plays)),
-            f"{cost:.2f}",
-            f"{simulated:.2f}",
-            f"{simulated / cost - 1:+.1%}",
-            f"{plays['completion_s'].mean():.3f}",
-            f"{plays['simulated_completion_s'].mean():.3f}",
-        )
-    return table
 
 
 def _row(take: Take) -> dict[str, Any]:
