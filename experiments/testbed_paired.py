@@ -58,14 +58,14 @@ def paired(plays: pd.DataFrame) -> list[Paired]:
     static = [policy for policy in costs["cost_s"] if _is_codec(str(policy))]
     if not static:
         return []
-    best = costs["cost_s"][static].mean().idxmin()
+    best = str(costs["cost_s"][static].mean().idxmin())
     found = []
     for policy in costs["cost_s"]:
         if policy == best:
             continue
         both = costs["cost_s"][[policy, best]].dropna()
         if len(both):
-            simulated = costs["simulated_cost_s"].loc[both.index].mean()
+            simulated = dict(costs["simulated_cost_s"].loc[both.index].mean())
             found.append(_pair(str(policy), str(best), both, float(simulated[policy] / simulated[best] - 1)))
     return sorted(found, key=lambda one: one.difference)
 

@@ -36,6 +36,7 @@ class Take(NamedTuple):
         real: What was played.
         simulated: The finished world of the same episode and policy.
         noted: The questions and answers of that world.
+        waited_s: Seconds for which threads of the testbed could run and had no core, all together.
     """
 
     policy: str
@@ -44,6 +45,7 @@ class Take(NamedTuple):
     real: Played
     simulated: World
     noted: Decisions
+    waited_s: float
 
 
 class RealRun(NamedTuple):
@@ -116,6 +118,9 @@ def _row(take: Take) -> dict[str, Any]:
         "simulated_cost_s": world.cost,
         "error": world.cost / real.cost_s - 1,
         "agreed_share": float(np.mean(agreed)),
+        "cpu_price": real.episode.scenario.cpu_price,
+        "priorities": sum(record.priority for record in real.records),
+        "waited_s": take.waited_s,
         **_figures(real.records, ""),
         **_figures(world.records, "simulated_"),
         "encode_cpu_s": sum(moved.encode_cpu_s for moved in real.moved),
@@ -134,6 +139,8 @@ def _figures(records: list[TransferRecord], prefix: str) -> dict[str, float]:
         "wire_bytes": sum(record.wire_bytes for record in records),
         "cpu_s": sum(record.cpu_s for record in records),
         "deltas": float(sum(record.is_delta for record in records)),
+        "streams": float(sum(record.streams for record in records)),
+        "moving_s": sum(record.end_s - record.start_s for record in records),
     }
     return {prefix + name: value for name, value in figures.items()}
 
