@@ -145,7 +145,7 @@ class ZstdDecoder:
             raw = self._frame.decompress(piece, self._most_raw)
         except zstd.ZstdError as error:
             raise ValueError(f"expected a zstd frame of this dictionary or baseline: {error}") from error
-        if len(raw) == self._most_raw and not self._frame.eof and not self._frame.needs_input:
+        if len(raw) == self._most_raw and not self.complete and not self._frame.needs_input:
             raise ValueError(f"expected at most {self._most_raw} raw bytes in a piece, got more")
         if self._frame.unused_data:
             raise ValueError(
