@@ -104,8 +104,8 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, ...]]:
             one["name"],
             f"{one['back']:.1%}",
             f"{one['full']:.1%}" if one["place"] == "rollout" else "",
-            "" if one["decisions"] != one["decisions"] else f"{one['decisions']:,.0f}",
-            "" if one["answered"] != one["answered"] else f"{one['answered']:,.0f}",
+            f"{one['decisions']:,.0f}" if one["place"] == "canary" else "",
+            f"{one['answered']:,.0f}" if one["place"] == "canary" else "",
         )
         for one in found["cases"]
     ]
