@@ -20,6 +20,8 @@ INPUTS: Final = (*OUTPUTS, "utilisation", "hour_sin", "hour_cos")
 STEPS: Final = 30
 _LEAST: Final = (1e-3, 1e-3, 1e-3, 1e-7)
 """Added before logarithms are taken: below what probes can tell."""
+_FLAT: Final = 1e-6
+"""Added before the root of a variance is taken: at 0 it has no slope, and training would end in NaN."""
 
 
 def steps_of(bandwidth: Floats, rtt_s: Floats, jitter_s: Floats, loss: Floats) -> Floats:
@@ -85,7 +87,7 @@ class _Attentive(nn.Module):
         logs = torch.log(rows[:, :, :targets].clamp_min(0.0) + self.least)
         middle = logs.mean(dim=1, keepdim=True)
         apart = logs - middle
-        spread = apart.square().mean(dim=1).sqrt()
+        spread = (apart.square().mean(dim=1) + _FLAT).sqrt()
         size = middle.expand(-1, rows.shape[1], -1) / 10.0
         states, _ = self.read(torch.cat([apart, size, rows[:, :, targets:]], dim=2))
         weights = torch.softmax(self.score(states), dim=1)
