@@ -118,6 +118,8 @@ def _checked_env(config: ExperimentConfig, source: str) -> WorldEnv:
     known = [
         name for name in inspect.signature(environment_class(environment.id)).parameters if name not in own
     ]
+    if "forecasts" in known:  # a config names them
+        known = [name for name in known if name != "forecasts"] + ["features", "models"]
     for name in environment.options:
         if name not in known:
             guess = suggestion(name, known) or f"; known: {', '.join(known) or 'none'}"
@@ -125,6 +127,8 @@ def _checked_env(config: ExperimentConfig, source: str) -> WorldEnv:
     episodes = episodes_of(config)
     try:
         env = episodes.make_env()
+    except InputError:
+        raise
     except (ValueError, TypeError) as error:
         problem = f"{environment.id} refuses them: {error}; known: {', '.join(known) or 'none'}"
         raise InputError(source, place, problem) from error

@@ -1,5 +1,7 @@
 """The next step of a link from its last thirty: bandwidth, round trip, jitter, loss (LSTM with attention)."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from torch import nn
 
 from agents.supervised.model import Rows
-from agents.supervised.sequences import SequenceModel
+from agents.supervised.sequences import SequenceConfig, SequenceModel
 from sim.units import MBIT, MS
 
 Floats = npt.NDArray[np.float64]
@@ -20,6 +22,10 @@ INPUTS: Final = (*OUTPUTS, "utilisation", "hour_sin", "hour_cos")
 STEPS: Final = 30
 _LEAST: Final = (1e-3, 1e-3, 1e-3, 1e-7)
 """Added before logarithms are taken: below what probes can tell."""
+_ANY: Final = 1e12
+"""Where inputs are cut off: nowhere, for they are in their own units."""
+_FLAT: Final = 1e-6
+"""Added before the root of a variance is taken: at 0 it has no slope, and training would end in NaN."""
 
 
 def steps_of(bandwidth: Floats, rtt_s: Floats, jitter_s: Floats, loss: Floats) -> Floats:
@@ -48,6 +54,9 @@ class Forecaster(SequenceModel):
     """
 
     kind: ClassVar[str] = "forecaster"
+
+    def __init__(self, inputs: Sequence[str], outputs: Sequence[str], config: SequenceConfig) -> None:
+        super().__init__(inputs, outputs, replace(config, clip=_ANY))
 
     def core(self) -> nn.Module:
         """The network, from windows in their units to forecasts in theirs."""
@@ -85,7 +94,7 @@ class _Attentive(nn.Module):
         logs = torch.log(rows[:, :, :targets].clamp_min(0.0) + self.least)
         middle = logs.mean(dim=1, keepdim=True)
         apart = logs - middle
-        spread = apart.square().mean(dim=1).sqrt()
+        spread = (apart.square().mean(dim=1) + _FLAT).sqrt()
         size = middle.expand(-1, rows.shape[1], -1) / 10.0
         states, _ = self.read(torch.cat([apart, size, rows[:, :, targets:]], dim=2))
         weights = torch.softmax(self.score(states), dim=1)

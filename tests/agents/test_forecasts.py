@@ -84,6 +84,18 @@ def test_a_forecast_of_noise_is_nearer_than_the_last_value_and_near_the_mean(for
     assert error < 1.05 * np.abs(rows[:, :, :4].mean(axis=1) - truth).mean()
 
 
+def test_a_quantity_that_never_varies_does_not_stop_the_others_from_being_learned():
+    rng = np.random.default_rng(0)
+    steps = 20 * np.exp(0.5 * rng.normal(size=(600, 31, 7)))
+    steps[:, :, 3] = 1e-3
+    steps[:, 30, 0] = 1.5 * steps[:, :30, 0].mean(axis=1)  # what is to be learned
+    part = Part(steps[:, :30].astype(np.float32), steps[:, 30, :4])
+    model = Forecaster(STEP_INPUTS, OUTPUTS, SequenceConfig(30, units=8, epochs=12, batch=32, rate=1e-2))
+    model.fit(part, part, rng)
+    said = model.predict(part.rows)[:, 0] / part.truth[:, 0]
+    assert abs(np.median(said) - 1) < 0.15
+
+
 def test_a_forecaster_read_back_and_its_graph_say_the_same(forecaster, tmp_path):
     forecaster.save(tmp_path / "model.npz")
     rows = probe_windows(EPISODE, 0)[:50]

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.config import ExperimentConfig
+from experiments.pipeline import check
 from experiments.supervised.config import ModelsConfig
 from experiments.supervised.tasks import task
+from sim.errors import InputError
 from sim.settings import load
 
 QUICK = Path(__file__).parents[2] / "experiments" / "configs" / "supervised" / "quick.yaml"
@@ -52,3 +55,11 @@ def test_the_bandwidth_predictor_is_told_beside_the_last_value_means_trees_and_c
     assert set(found.shipped) == {"forecaster", "trees", "probes"}
     assert found.watched is not None
     assert (np.diff(found.watched.day) >= 0).all()
+
+
+def test_a_config_may_name_forecasts_and_is_refused_in_a_line_where_they_were_never_trained(tmp_path):
+    config = load(QUICK.parents[1] / "forecasts.yaml", ExperimentConfig)
+    options = {"features": ["performance_forecast"], "models": str(tmp_path)}
+    environment = config.environment.model_copy(update={"options": options})
+    with pytest.raises(InputError, match=r"performance\.npz"):
+        check(config.model_copy(update={"environment": environment}), "forecasts.yaml")
