@@ -216,7 +216,7 @@ def test_no_weights_take_more_of_a_path_than_our_streams_are_entitled_to(control
         for name in ("ratio", "loss_gain", "cores_max", "core_weight"):
             flows[name] = 1.0
         flows["encode"] = flows["decode"] = WIDE
-        share(flows, len(flows), link, limits, WIDE, np.empty((1, OFFERS)))
+        share(flows, len(flows), link, np.full(1, np.inf), limits, WIDE, np.empty((1, OFFERS)))
         taken.append(flows["rate"].sum())
     assert 0.9 * room < max(taken) <= room * (1 + 1e-9)
 
