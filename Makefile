@@ -14,11 +14,12 @@ LOCKED := $(PIP) --require-hashes --no-deps -r
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint lock clean
+.PHONY: help run test testbed lint lock clean
 
 help:
 	@echo "make run    set up .venv, then train and compare on the compression experiment"
 	@echo "make test   set up .venv, then lint, types, layers, tests and doctests"
+	@echo "make testbed  hold the simulator against real transfers for two minutes, where that is permitted"
 	@echo "make lint   the checks of make test that run no code of ours"
 	@echo "make lock   write the lock files anew from pyproject.toml"
 	@echo "make clean  remove .venv, caches and build products; results stay"
@@ -30,6 +31,10 @@ run: .venv/ready
 test: lint
 	@echo "== tests and doctests"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+testbed: .venv/ready-dev
+	@echo "== simulator against real transfers"
+	@$(BIN)/dwcp-gym testbed validate build/testbed --quick --fastest 100 --or-skip
 
 lint: .venv/ready-dev
 	@echo "== format"

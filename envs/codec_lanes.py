@@ -10,6 +10,7 @@ from envs.features import CODEC_FEATURES, fill_codec, scale
 from envs.forecasts import Foreseen
 from envs.lanes import EnvLanes, Seen, note
 from sim.batch.events import answer_codec, next_question
+from sim.batch.fetching import fetch_datasets, fetch_lane, fetch_transfers
 from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
 from sim.batch.questions import codec_question
 from sim.batch.world import OpenTo, put_question
@@ -56,9 +57,15 @@ def _advance(lanes: Ints, answers: Ints, w: Lanes, rules: Floats, values: Floats
     All that a lane does is done at once, while what it touches is near; that nothing else is open stands in
     the code, so that none of it is compiled.
     """
-    question = w.asked[:1]
-    for number in range(len(lanes)):
+    question, count = w.asked[:1], len(lanes)
+    for number in range(count):
         k = lanes[number]
+        if number + 3 < count:
+            fetch_lane(w, lanes[number + 3])
+        if number + 2 < count:
+            fetch_transfers(w, lanes[number + 2])
+        if number + 1 < count:
+            fetch_datasets(w, lanes[number + 1], answers[lanes[number + 1]])
         if seen.ended[k]:
             continue
         if seen.asked[k] == ASK_CODEC:

@@ -110,11 +110,14 @@ def evaluate(folder: Folder) -> None:
 
 @app.command()
 def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one or several runs.")]) -> None:
-    """Print the comparison table of one or several runs."""
+    """Print the comparison table of one or several runs, those of the testbed among them."""
     from experiments.headline import headline_renderables, headline_table
     from experiments.run_folder import RunFolder
 
     for folder in folders:
+        if (folder / "plays.parquet").exists():
+            _compare_real(folder)
+            continue
         run_folder = RunFolder.existing(folder)
         settings = load(run_folder.file("config.yaml"), ExperimentConfig)
         path = run_folder.file("summary.json")
@@ -140,6 +143,16 @@ def report(folder: Folder) -> None:
         _say("report", run_folder.file("report.md"))
         if settings.tensorboard:
             _say("tensorboard", f"tensorboard --logdir {run_folder.file(TENSORBOARD)}")
+
+
+def _compare_real(folder: Path) -> None:
+    from experiments.testbed_paired import paired, paired_table, plays_table, read_plays
+
+    plays = read_plays(folder)
+    _say("testbed", folder)
+    console.print(plays_table(plays))
+    if differences := paired(plays):
+        console.print(paired_table(differences))
 
 
 @app.command()

@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from rich.table import Table
 
 from experiments.run_folder import versions
 from experiments.testbed_config import TestbedConfig
@@ -37,6 +36,7 @@ class Take(NamedTuple):
         real: What was played.
         simulated: The finished world of the same episode and policy.
         noted: The questions and answers of that world.
+        waited_s: Seconds for which threads of the testbed could run and had no core, all together.
     """
 
     policy: str
@@ -45,6 +45,7 @@ class Take(NamedTuple):
     real: Played
     simulated: World
     noted: Decisions
+    waited_s: float
 
 
 class RealRun(NamedTuple):
@@ -102,26 +103,6 @@ def write_run(
     return RealRun(folder, plays, why_not, left_out)
 
 
-def plays_table(run: RealRun) -> Table:
-    """Real beside simulated, a row a policy, the cheapest in reality first; means over its plays."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("policy", "plays", "real s", "simulated s", "error", "real mean s", "simulated mean s"):
-        table.add_column(name, justify="left" if name == "policy" else "right")
-    groups = run.plays.groupby("policy")
-    for policy, plays in sorted(groups, key=lambda group: float(group[1]["cost_s"].mean())):
-        cost, simulated = float(plays["cost_s"].mean()), float(plays["simulated_cost_s"].mean())
-        table.add_row(
-            str(policy),
-            str(len(plays)),
-            f"{cost:.2f}",
-            f"{simulated:.2f}",
-            f"{simulated / cost - 1:+.1%}",
-            f"{plays['completion_s'].mean():.3f}",
-            f"{plays['simulated_completion_s'].mean():.3f}",
-        )
-    return table
-
-
 def _row(take: Take) -> dict[str, Any]:
     """Figures of one play."""
     real, world = take.real, take.simulated
@@ -137,6 +118,9 @@ def _row(take: Take) -> dict[str, Any]:
         "simulated_cost_s": world.cost,
         "error": world.cost / real.cost_s - 1,
         "agreed_share": float(np.mean(agreed)),
+        "cpu_price": real.episode.scenario.cpu_price,
+        "priorities": sum(record.priority for record in real.records),
+        "waited_s": take.waited_s,
         **_figures(real.records, ""),
         **_figures(world.records, "simulated_"),
         "encode_cpu_s": sum(moved.encode_cpu_s for moved in real.moved),
@@ -155,6 +139,8 @@ def _figures(records: list[TransferRecord], prefix: str) -> dict[str, float]:
         "wire_bytes": sum(record.wire_bytes for record in records),
         "cpu_s": sum(record.cpu_s for record in records),
         "deltas": float(sum(record.is_delta for record in records)),
+        "streams": float(sum(record.streams for record in records)),
+        "moving_s": sum(record.end_s - record.start_s for record in records),
     }
     return {prefix + name: value for name, value in figures.items()}
 

@@ -28,6 +28,7 @@ from sim.telemetry_file import Decisions
 from sim.testbed.coding import ZstdCodec
 from sim.testbed.delta_coding import HdeCodec
 from sim.testbed.measuring import as_measured
+from sim.testbed.meters import starved_s
 from sim.testbed.mover import MoveError, mover
 from sim.testbed.paths import PathSettings, emulated_path
 from sim.testbed.payload_making import PayloadFile, make_payloads
@@ -86,8 +87,8 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealR
                     noted, simulated = _simulated(stage, policies[name])  # first: it compiles kernels
                     found = _play(stage, policies[name], over_s - time.monotonic(), lambda: bar.advance(line))
                     if found is not None:
-                        real, why_not = found
-                        takes.append(Take(label(name), seed, repeat, real, simulated, noted))
+                        real, waited_s, why_not = found
+                        takes.append(Take(label(name), seed, repeat, real, simulated, noted, waited_s))
     if not takes:
         problem = f"expected at least one play in {config.minutes:g} minutes, got none"
         raise InputError(config.name, "minutes", f"{problem}; allow more, or ask for fewer transfers")
@@ -159,11 +160,11 @@ def _simulated(stage: Stage, policy: Policy) -> tuple[Decisions, World]:
 
 def _play(
     stage: Stage, policy: Policy, left_s: float, watch: Callable[[], object]
-) -> tuple[Played, str] | None:
+) -> tuple[Played, float, str] | None:
     """Play a stage under a policy, on a path of its own; None when that takes longer than is left.
 
     Returns:
-        What was played, and why the path is none between namespaces, if so.
+        What was played, how long its threads waited for cores, and why the path is none between namespaces.
     """
     episode, env = stage.episode, stage.env
     host = episode.scenario.host
@@ -171,7 +172,7 @@ def _play(
     def answer(question: CodecQuestion) -> int:
         return int(policy.act(env.features.observe(question)))  # type: ignore[arg-type]  # of one choice
 
-    async def playing() -> Played:
+    async def playing() -> tuple[Played, float]:
         async with (
             asyncio.timeout(max(left_s, 0.0)),
             mover(
@@ -185,12 +186,14 @@ def _play(
             ) as both,
         ):
             player = Player(episode, stage.payloads, env.codecs, answer, both, watch=lambda _: watch())
-            return await player.play()
+            waited_s = starved_s()
+            played = await player.play()
+            return played, starved_s() - waited_s
 
     policy.reset()
     try:
         with emulated_path(stage.path) as ends:
-            return asyncio.run(playing()), ends.why_not
+            return *asyncio.run(playing()), ends.why_not
     except TimeoutError:
         return None
     except MoveError as error:

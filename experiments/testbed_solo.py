@@ -3,6 +3,8 @@
 import asyncio
 import mmap
 import time
+from collections.abc import Iterable
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -10,14 +12,15 @@ import xxhash
 
 from experiments.testbed_simulated import Setup, Solo
 from sim.codecs import parse_codec
+from sim.physics import MSS
 from sim.testbed.codecs import real_codec
 from sim.testbed.coding import Buffer
 from sim.testbed.mover import mover
 from sim.testbed.orders import Order
 from sim.units import KIB, MIB
 
-FRAMES_BYTES: Final = 1500
-"""What the mover sends besides encoded bytes: the opening, in a packet of its own, and some headers."""
+_HEADER: Final = 32
+"""Of a frame."""
 _SMALL: Final = 4 * KIB
 _TIMES: Final = 15
 _MANY: Final = 16
@@ -55,7 +58,19 @@ def solo(codec: str, payload: Path, baseline: Path) -> Solo:
         if decoded != len(new):
             raise ValueError(f"{codec} decoded {decoded} bytes of {len(new)}")
     encode, decode = (decoded / max(min(spent), 1e-6) for spent in (encoding, decoding))
-    return Solo(decoded / (sum(map(len, pieces)) + FRAMES_BYTES), encode, decode)
+    return Solo(decoded / wire_bytes(map(len, pieces)), encode, decode)
+
+
+def wire_bytes(pieces: Iterable[int]) -> float:
+    """Bytes of the packets in which pieces of these lengths leave: nothing waits to fill one.
+
+    The opening and the end take a packet each, and so does zstd's last piece of three bytes: with it a
+    payload of 7.3 packets needs a second flight (measured: a third round trip).
+
+    >>> wire_bytes([10587 - 36, 3]) / MSS
+    11.0
+    """
+    return MSS * (2 + sum(ceil((length + _HEADER) / MSS) for length in pieces))
 
 
 def _mapped(path: Path) -> Buffer:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -56,14 +57,23 @@ class Validation(NamedTuple):
         rows: All rows of the folder.
         why_not: Why paths were shaped loopbacks, in one line; empty for paths between namespaces.
         notes: Machine and versions, in a sentence.
+        setup: The shortest set-up that this machine has shown.
     """
 
     rows: pd.DataFrame
     why_not: str
     notes: str
+    setup: Setup
 
 
-def validate(folder: Path, minutes: float, longest_s: float, seed: int, console: Console) -> Validation:
+def validate(
+    folder: Path,
+    minutes: float,
+    longest_s: float,
+    seed: int,
+    console: Console,
+    fastest_mbit: float = inf,
+) -> Validation:
     """Run settings of the sample until the time is over, after those that the folder holds already.
 
     Args:
@@ -72,6 +82,7 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
         longest_s: Settings whose transfers take longer in all are left out, by the simulator's word.
         seed: Of the sample.
         console: For the bar.
+        fastest_mbit: Settings of faster paths are left out: they take the more cores, the faster.
 
     Raises:
         InputError: If the folder holds rows of another sample.
@@ -90,7 +101,7 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
         found = _least_setup(folder / SETUP, setup(Path(scratch)))
     with bar:
         task = bar.add_task("testbed", total=60 * minutes, note="")
-        for setting, episode, repeats, planned_s in _planned(seed, longest_s):
+        for setting, episode, repeats, planned_s in _planned(seed, longest_s, fastest_mbit):
             left_s = end_s - time.monotonic()
             bar.update(task, completed=60 * minutes - left_s)
             if setting.number in journal.done:
@@ -116,7 +127,13 @@ def validate(folder: Path, minutes: float, longest_s: float, seed: int, console:
                         found=found,
                     )
                 )
-    return Validation(simulated_anew(pd.read_csv(journal.path), found), why_not, _notes())
+    return Validation(simulated_anew(pd.read_csv(journal.path), found), why_not, _notes(), found)
+
+
+def no_path() -> str:
+    """Why there are no paths between namespaces here, in one line; empty where there are."""
+    with emulated_path(PathSettings(10 * MBIT, 10 * MS)) as ends:
+        return ends.why_not
 
 
 def _least_setup(path: Path, now: Setup) -> Setup:
@@ -155,9 +172,13 @@ def _notes() -> str:
     )
 
 
-def _planned(seed: int, longest_s: float) -> Iterator[tuple[Setting, Episode, int, float]]:
+def _planned(
+    seed: int, longest_s: float, fastest_mbit: float
+) -> Iterator[tuple[Setting, Episode, int, float]]:
     """Settings that are short enough, with how often each codec moves, and the seconds that all will take."""
     for setting in sample(seed):
+        if setting.rate_mbit > fastest_mbit:
+            continue
         payload = Payload(setting.size_bytes, setting.ratio, setting.changed, setting.novelty)
         episode = pair_episode(setting.path, payload, setting.number, os.cpu_count() or 1)
         once_s = sum(simulated_s(episode, codec) for codec in setting.codecs)

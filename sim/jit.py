@@ -19,12 +19,17 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from sim.calibration.choice import chosen_file
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _LOG: Final = logging.getLogger(__name__)
+_LINE_BYTES: Final = 64
+"""Of a cache line, on all machines that run this but a few; elsewhere some lines are fetched twice."""
 
 
 _WITHOUT_KERNELS = {"testbed", "monitoring"}
@@ -91,6 +96,35 @@ def njit(kernel: Kernel) -> Kernel:
 def njit_making_arrays(kernel: Kernel) -> Kernel:
     """As `njit`, for a kernel that makes arrays."""
     return _compile(kernel, counts_references=True)
+
+
+def _emit_fetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    kind = signature.args[0]
+    array = context.make_array(kind)(context, builder, arguments[0])
+    place = cgutils.unpack_tuple(builder, arguments[1])
+    entry = cgutils.get_item_pointer(context, builder, kind, array, place, wraparound=False)
+    byte, word = ir.IntType(8), ir.IntType(32)
+    wanted = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+    prefetch = cgutils.get_or_insert_function(builder.module, wanted, "llvm.prefetch.p0")
+    start = builder.bitcast(entry, byte.as_pointer())
+    for offset in range(0, context.get_abi_sizeof(context.get_data_type(kind.dtype)), _LINE_BYTES):
+        line = builder.gep(start, [ir.Constant(ir.IntType(64), offset)])
+        builder.call(prefetch, [line, word(0), word(3), word(1)])  # to read, into the nearest cache, data
+    return context.get_dummy_value()
+
+
+@intrinsic
+def _fetch(_: Any, array: Any, place: Any) -> Any:
+    return types.void(array, place), _emit_fetch
+
+
+def _leave(array: Any, place: tuple[int, ...]) -> None:
+    """In plain Python, nothing."""
+
+
+fetch: Any = _leave if numba.config.DISABLE_JIT else _fetch  # type: ignore[attr-defined]
+"""In a kernel, ``fetch(array, place)`` has the processor fetch an entry of an array, to be there when it is
+read; ``place`` is a tuple. It reads nothing, so a place beyond the end does no harm."""
 
 
 def is_compiled(kernel: Any) -> bool:

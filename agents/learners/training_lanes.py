@@ -53,6 +53,7 @@ class TrainingLanes(VecEnv):
         self._lanes = lanes_of(env, count, [one.episode for one in pool])
         self._reference = _reference(pool, unit)
         self._passed = np.zeros(count)
+        self._rows = np.zeros(count, np.int64)
         self._actions: NDArray[Any] = np.zeros(0)
         self._nothing: list[dict[str, Any]] = [{} for _ in range(count)]
         super().__init__(count, env.observation_space, env.action_space)
@@ -74,7 +75,7 @@ class TrainingLanes(VecEnv):
         lanes.step(self._actions)
         seen = lanes.seen
         rewards = np.empty(self.num_envs, np.float32)
-        _reward(self._reference, lanes.places, seen, lanes.rewards, self._passed, rewards)
+        _reward(self._reference, lanes.places, seen, lanes.rewards, self._rows, self._passed, rewards)
         dones = seen.ended.copy()
         infos = self._nothing
         if dones.any():
@@ -116,6 +117,7 @@ class TrainingLanes(VecEnv):
     def _begin(self, copies: NDArray[np.int64]) -> None:
         self._lanes.begin(copies)
         self._passed[copies] = 0.0
+        self._rows[copies] = 0
 
 
 class _Reference(NamedTuple):
@@ -150,20 +152,27 @@ def _reward(
     places: NDArray[np.int64],
     seen: Seen,
     costs: Floats,
+    rows: NDArray[np.int64],
     passed: Floats,
     rewards: NDArray[np.float32],
 ) -> None:
-    """Write what was saved beside the reference since the step before; ``passed`` is moved to now."""
+    """Write what was saved beside the reference since the step before.
+
+    ``rows``, how many entries of each lane's reference lie behind it, and ``passed``, what that had cost by
+    then, are moved to now.
+    """
     for lane in range(len(places)):
         place, now_s = places[lane], seen.now_s[lane]
         times, accrued = reference.times[place], reference.accrued[place]
-        last = reference.lengths[place] - 1
-        if seen.ended[lane] or now_s >= times[last]:
-            by_now = accrued[last]
+        after, length = rows[lane], reference.lengths[place]
+        while after < length and times[after] <= now_s:
+            after += 1
+        rows[lane] = after
+        if seen.ended[lane] or after == length:
+            by_now = accrued[length - 1]
         elif now_s <= times[0]:
             by_now = accrued[0]
         else:
-            after = np.searchsorted(times[: last + 1], now_s, side="right")
             start, begun = times[after - 1], accrued[after - 1]
             slope = (accrued[after] - begun) / (times[after] - start)
             by_now = slope * (now_s - start) + begun

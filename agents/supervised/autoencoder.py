@@ -12,6 +12,8 @@ from agents.supervised.sequences import SequenceModel
 
 PEAK: Final = 5
 """Steps in a row whose error counts."""
+LEAST_SPREAD: Final = 0.25
+"""Smallest scale of an input: one that hardly moved in training must not drown the others when it does."""
 LATEST: Final = 2
 """Last steps whose error counts where it is asked what is wrong now."""
 
@@ -46,11 +48,11 @@ class Autoencoder(SequenceModel):
         return Part(part.rows[quiet], part.truth[quiet]) if quiet.any() else part
 
     def scaling(self, rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Median and quartile distance; where that is 0, the deviation."""
+        """Median and quartile distance; where that is 0, the deviation; at least `LEAST_SPREAD`."""
         flat = rows.reshape(-1, rows.shape[-1]).astype(np.float64)
         low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
         spread = np.where(high > low, (high - low) / 1.349, flat.std(axis=0))
-        return middle, np.where(spread > 0, spread, 1.0)
+        return middle, np.maximum(spread, LEAST_SPREAD)
 
 
 class LatestAutoencoder(Autoencoder):

@@ -46,11 +46,13 @@ class Bound(NamedTuple):
 
 
 def recall_at(squares: Floats, rate: float) -> float:
-    """Mean recall of the filter over events of these squared distances, at a rate of false alarms.
+    """Mean recall of the filter over events of such squared distances at a rate of false alarms; NaN of none.
 
     >>> recall_at(np.array([0.0]), 0.05), round(recall_at(np.array([(1.645 * 2) ** 2]), 0.05), 3)
     (0.05, 0.95)
     """
+    if not len(squares):
+        return float("nan")
     chances = norm.cdf(np.sqrt(squares) - norm.isf(np.clip(rate, 1e-12, 1 - 1e-12)))
     return round(float(np.mean(chances)), 12)
 

@@ -13,19 +13,19 @@ Sources:
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 STAKES: Final = tuple(0.9 * 0.5**step for step in range(9))
 """Shares of the largest stake that cannot lose all, one a gambler: from 0.9 down to 0.0035."""
 
 
-_RICH: Final = 600.0
-"""Logarithm of the largest capital: far beyond any proof, and still a number."""
+_RICH: Final = 80.0
+"""Logarithm of the largest capital: far beyond any proof, and a number in single precision, too."""
 
 
 def log_capital(draws: Floats, loss: ArrayLike) -> Floats:
@@ -36,11 +36,13 @@ def log_capital(draws: Floats, loss: ArrayLike) -> Floats:
             given all before.
         loss: The most that each can lose, above 0, known before it is drawn; of a shape that fits.
 
+    Single precision in gives single precision out, twice as fast.
+
     >>> np.round(np.exp(log_capital(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), 1.0)), 2)
     array([1.2 , 1.52, 2.05, 2.97, 4.58, 7.48])
     """
-    shares = draws / np.asarray(loss)
-    total = np.zeros(shares.shape)
+    shares = draws / np.asarray(loss, draws.dtype)
+    total = np.zeros_like(shares)
     for stake in STAKES:
         total += np.exp(np.minimum(np.cumsum(np.log(1.0 + stake * shares), axis=-1), _RICH))
     with np.errstate(divide="ignore"):
@@ -68,7 +70,7 @@ def effects(values: Floats, treated: NDArray[np.bool_], share: ArrayLike) -> Flo
         share: Chance of it, in (0, 1).
     """
     share = np.asarray(share)
-    return values * np.where(treated, 1.0 / share, -1.0 / (1.0 - share))
+    return np.asarray(values * np.where(treated, 1.0 / share, -1.0 / (1.0 - share)).astype(values.dtype))
 
 
 def centred(values: Floats, most: float) -> Floats:
@@ -78,7 +80,7 @@ def centred(values: Floats, most: float) -> Floats:
     """
     held = np.clip(values, -most, most)
     before = np.zeros_like(held)
-    count = np.arange(1, held.shape[-1])
+    count = np.arange(1, held.shape[-1], dtype=held.dtype)
     before[..., 1:] = np.cumsum(held[..., :-1], axis=-1) / count
     return np.clip(values - before, -most, most)
 

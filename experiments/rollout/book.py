@@ -1,5 +1,7 @@
 """What one stage of one region has come to, read from the store bit by bit as sessions close."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from experiments.rollout.assignment import SHARES
@@ -42,6 +44,7 @@ class Book:
         self._from = since
         self._done: set[tuple[str, str]] = set()
         self._closed, self._judged = Closed.none(), _no_judged()
+        self._weighed: Evidence | None = None
 
     def evidence(self, gates: Gates, before: float | None) -> Evidence:
         """Read what is new, and weigh all.
@@ -51,11 +54,11 @@ class Book:
             before: Accuracy in shadow.
         """
         now = self._store.clock()
-        self._read(gates, now)
         days = (now - self._since) / DAY_S
-        return weigh(
-            self._closed, self._judged, gates, stage=self._stage, share=self._share, days=days, before=before
-        )
+        if self._read(gates, now) or self._weighed is None:
+            parts, stage, share = (self._closed, self._judged, gates), self._stage, self._share
+            self._weighed = weigh(*parts, stage=stage, share=share, days=days, before=before)
+        return replace(self._weighed, days=days)
 
     def expectation(self) -> Expectation | None:
         """What decisions cost the incumbent in this stage, for the stages to come."""
@@ -64,8 +67,9 @@ class Book:
         last = np.flatnonzero(own)[-_MOST_FITTED:]
         return expectation(read.names, read.features[last], read.cost_s[last])
 
-    def _read(self, gates: Gates, now: float) -> None:
-        limits = gates.sessions
+    def _read(self, gates: Gates, now: float) -> bool:
+        """Take in sessions that have closed since; gives whether there were any."""
+        limits, before = gates.sessions, len(self._closed.treated)
         read = self._rows(self._from)
         if len(read):
             codes, places = keys_of(read)
@@ -81,6 +85,7 @@ class Book:
                 )
                 self._done.update(name for name, ended in zip(names, ends, strict=True) if ended)
         self._from = max(self._since, now - limits.length_s - limits.wait_s)
+        return len(self._closed.treated) > before
 
     def _rows(self, since: float) -> Decisions:
         """Decisions of this stage from a time on."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sim.files import write_whole
 
@@ -39,6 +39,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axis.set_title(title, fontsize=10, pad=16)
         axis.set_xlabel(label, fontsize=9)
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.tick_params(labelsize=8)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)

@@ -11,6 +11,7 @@ from experiments.rollout.evidence import LATE, TESTS, gain_draws
 from experiments.rollout.gates import Gates, Step
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 DECISIONS: Final = 8
 """In a session."""
@@ -140,9 +141,8 @@ def _stage(
     if step is not None and not pushed:
         ready = _measured(shares, step)
     if 0.0 < share < 1.0:
-        treated = rng.random(shape) < share
-        ratio = rng.standard_t(_TAIL, shape) * SCATTER / np.sqrt(_TAIL / (_TAIL - 2))
-        ratio += np.log1p(-truth.saved) * treated
+        treated = rng.random(shape, np.float32) < share
+        ratio = _heavy(rng, shape) + np.float32(np.log1p(-truth.saved)) * treated
         draws, largest = gain_draws(ratio, treated, share, float(np.log(gates.sessions.largest_ratio)))
         if gates.guard.regression is not None:
             bound = float(np.log1p(gates.guard.regression))
@@ -155,7 +155,7 @@ def _stage(
     return broken, _first(ready)
 
 
-def _broken_shares(shares: dict[str, Floats], truth: Truth, gates: Gates) -> Floats:
+def _broken_shares(shares: dict[str, Singles], truth: Truth, gates: Gates) -> Floats:
     """Session at which one of the guards of shares breaks."""
     guard = gates.guard
     limits = (
@@ -172,7 +172,7 @@ def _broken_shares(shares: dict[str, Floats], truth: Truth, gates: Gates) -> Flo
     return broken
 
 
-def _measured(shares: dict[str, Floats], step: Step) -> NDArray[np.bool_]:
+def _measured(shares: dict[str, Singles], step: Step) -> NDArray[np.bool_]:
     """Where what was measured until then is as good as the stage asks for."""
     most = {
         "wrong": None if step.accuracy is None else 1.0 - step.accuracy,
@@ -191,16 +191,25 @@ def _proof(gates: Gates) -> float:
     return float(np.log(TESTS / gates.guard.p))
 
 
-def _shares(rng: np.random.Generator, mean: float, hits: Hits, shape: tuple[int, int]) -> Floats:
+def _shares(rng: np.random.Generator, mean: float, hits: Hits, shape: tuple[int, int]) -> Singles:
     """Shares of decisions of sessions, of a mean: most have none, and one hit seldom comes alone."""
     numbers, chances = np.array(hits.numbers), np.array(hits.chances)
     struck = mean * hits.decisions / float(numbers @ chances)
     ends = np.concatenate([[0.0], np.cumsum(struck * chances)])
     drawn = rng.random(shape, np.float32)
-    found = np.zeros(shape)
+    found = np.zeros(shape, np.float32)
     for number, low, high in zip(hits.numbers, ends[:-1], ends[1:], strict=True):
         found[(drawn >= low) & (drawn < high)] = number / hits.decisions
     return found
+
+
+def _heavy(rng: np.random.Generator, shape: tuple[int, int]) -> Singles:
+    """Student's t with `_TAIL` degrees of freedom, scaled to `SCATTER`."""
+    squares = np.zeros(shape, np.float32)
+    for _ in range(_TAIL):
+        squares += rng.standard_normal(shape, np.float32) ** 2
+    drawn = rng.standard_normal(shape, np.float32) / np.sqrt(squares / _TAIL)
+    return np.asarray(drawn * np.float32(SCATTER / np.sqrt(_TAIL / (_TAIL - 2))), np.float32)
 
 
 def _first(truths: NDArray[np.bool_]) -> Floats:

@@ -11,7 +11,7 @@ from experiments.rollout.betting import centred, effect_interval, effect_p, effe
 from experiments.rollout.gates import Gates
 from experiments.rollout.sessions import Closed, Judged
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 GUARDS: Final = ("accuracy", "drop", "p99_ms", "errors", "regression")
 """What takes a candidate back."""

@@ -85,7 +85,8 @@ def lessons(read: Decisions, bundle: Bundle) -> Lessons:
             features[:, place] = read.features[:, places[name]]
     numbers = {name: place for place, name in enumerate(bundle.actions)}
     actions = np.array([numbers.get(name, ELSE) for name in read["action"]], np.int64)
-    every = np.array([_costs(one, bundle.actions) for one in read.costs]).reshape(len(read), -1)
+    every = np.array([_costs(one, bundle.actions) for one in read.costs], np.float64)
+    every = every.reshape(len(read), len(bundle.actions))
     groups, firsts = keys_of(read)
     names = zip(read["region"][firsts], read["key"][firsts], strict=True)
     part = np.array([place_of(key, region, "validation") % _PARTS for region, key in names], np.int64)

@@ -83,7 +83,7 @@ def retrain(
     found = validate(own.rows(own.to_validate), bundle, before.bundle, scenarios)
     store.set_setting(RETRAINED, now)
     if found.passed:
-        keep_validation(store, model.version, found.as_json() | {"against": before.version})
+        keep_validation(store, model.version, before.version, found.as_json())
         name_candidate(store, model.version)
     return Retrained(model.version, name, int(own.to_learn.sum()), found)
 

@@ -1,5 +1,6 @@
 """The rollout of a candidate, region by region: where each stands, what moves it, and the way back."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from experiments.rollout.assignment import SHARES, STAGES
@@ -64,7 +65,7 @@ class Rollout:
     """
 
     def __init__(self, store: Store, gates: Gates | None = None) -> None:
-        self._store = store
+        self._store, self._given = store, gates
         self.gates = gates_of(store) if gates is None else gates
         self._books: dict[int, Book] = {}
 
@@ -73,6 +74,7 @@ class Rollout:
         candidate = self._store.role("candidate")
         if candidate is None:
             return []
+        self._take_up()
         return [self.standing(region, candidate) for region in self._store.stages(candidate)]
 
     def standing(self, region: str, candidate: str) -> Standing:
@@ -139,6 +141,12 @@ class Rollout:
             raise InputError(region, "", f"{one.candidate} is offline here; there is nothing to take back")
         return self._record(one, STAGES[0], because, OPERATOR)
 
+    def _take_up(self) -> None:
+        """Heed gates that were changed meanwhile: all is read anew under them."""
+        kept = self.gates if self._given is not None else gates_of(self._store)
+        if kept != self.gates:
+            self.gates, self._books = kept, {}
+
     def _candidate(self) -> str:
         candidate = self._store.role("candidate")
         if candidate is None:
@@ -196,13 +204,14 @@ def keep_gates(store: Store, gates: Gates) -> None:
 
 
 def validation_of(store: Store, candidate: str) -> Any:
-    """What `keep_validation` kept for a model; None if it has not beaten the incumbent."""
-    return store.setting(f"validated {candidate}")
+    """What `keep_validation` kept for a model; None if it has not beaten who is the incumbent now."""
+    found = store.setting(f"validated {candidate}")
+    return found if found and found["against"] == store.role("incumbent") else None
 
 
-def keep_validation(store: Store, candidate: str, found: Any) -> None:
-    """Keep that a model costs less than the incumbent, with the figures that say so."""
-    store.set_setting(f"validated {candidate}", found)
+def keep_validation(store: Store, candidate: str, against: str, found: Mapping[str, Any]) -> None:
+    """Keep that a model costs less than another, with the figures that say so."""
+    store.set_setting(f"validated {candidate}", {**found, "against": against})
 
 
 def name_candidate(store: Store, version: str) -> None:

@@ -11,9 +11,9 @@ from envs.compression import Compression
 from experiments.shadow.played import finite
 from sim.catalogue import UNCOUPLED
 from sim.episode import draw_episode
+from sim.links import LinkModel
 from sim.randomness import stream
 from sim.scenarios import Scenario
-from sim.units import GBIT, MBIT, MS
 
 CODECS: Final = ("none", "zstd", "hde", "amst")
 TRANSFERS: Final = 8
@@ -49,15 +49,15 @@ def usual() -> Scenario:
 
 
 def moved() -> Scenario:
-    """The same site after a change of providers: every path slower, the far ones farther, other payloads."""
-    capacities = (2 * GBIT, 1.2 * GBIT, 200 * MBIT, 60 * MBIT)
-    rtts = (1 * MS, 12 * MS, 140 * MS, 70 * MS)
+    """The same site after a change of providers: paths of half the rate, twice as far, that lose packets."""
     paths = tuple(
-        replace(path, link=replace(path.link, capacity=capacity, rtt_s=rtt_s))  # type: ignore[type-var]
-        for path, capacity, rtt_s in zip(UNCOUPLED.paths, capacities, rtts, strict=True)
+        replace(path, link=_moved(path.link)) for path in UNCOUPLED.paths if isinstance(path.link, LinkModel)
     )
-    workload = replace(UNCOUPLED.workload, mix="databases")
-    return replace(UNCOUPLED, name="uncoupled-moved", requests=TRANSFERS, paths=paths, workload=workload)
+    return replace(UNCOUPLED, name="uncoupled-moved", requests=TRANSFERS, paths=paths)
+
+
+def _moved(link: LinkModel) -> LinkModel:
+    return replace(link, capacity=link.capacity / 2, rtt_s=2 * link.rtt_s, loss=5e-4)
 
 
 def sessions_of(scenario: Scenario, seeds: range) -> Sessions:

@@ -93,7 +93,7 @@ class Channel:
         self._breaker = Breaker(limits.failures, limits.cooldown_s)
         self._asked: dict[int, Asked] = {}
         self._number = 0
-        self._unanswered, self._heard = 0, 0.0
+        self._answers, self._unanswered, self._heard = 0, 0, 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._ready = False
         self._unsent: list[bytes] = []
@@ -159,15 +159,15 @@ class Channel:
         self._unsent.clear()
 
     async def _keep_up(self) -> None:
-        """Have a process at all times, after a pause that grows while it keeps dying."""
+        """Have a process at all times, after a pause that grows while it dies without an answer."""
         pause_s = 0.1
         while True:
-            answered = self._number
+            self._answers = 0
             with contextlib.suppress(OSError, ConnectionError):
                 await self._run()
             self._end("crashed")
             self._breaker.failure(asyncio.get_running_loop().time())
-            pause_s = 0.1 if self._number > answered else min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s = 0.1 if self._answers else min(2 * pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
             self.restarts += 1
 
@@ -192,6 +192,7 @@ class Channel:
         if frame.status == READY:
             self._ready = True
             return
+        self._answers += 1
         asked = self._asked.pop(frame.number, None)
         if asked is None or asked.done:
             return
@@ -225,6 +226,8 @@ class Channel:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         for asked in self._asked.values():
             asked.give_up(error)
         self._asked.clear()

@@ -52,7 +52,6 @@ function stages(shown) {
       make("h3", {}, one.region === "*" ? "all regions without a stage of their own" : one.region, " ",
         make("small", {}, one.since == null ? "" : `for ${since(Math.max(0, shown.now - one.since))}`)),
       make("ol", {class: "track", "aria-label": "stages"}, ...track),
-      one.stage === "offline" ? make("p", {class: "why"}, one.why) : null,
       conditions.length ? make("ul", {class: "conditions", "aria-label": "what the next stage asks for"}, ...conditions) : null);
   });
 }
@@ -168,6 +167,8 @@ function show(shown) {
   at("steps").replaceChildren(...steps(shown));
   const age = shown.now - shown.time;
   if (age > 60) return say(`figures are ${since(age)} old`, "bad");
+  const asked = Object.values(shown.stages || {}).some((stage) => stage !== "offline");
+  if (shown.candidate && !asked) return say("candidate is offline", "");
   say({ready: "candidate answers", starting: "candidate starts", circuit: "candidate is not asked: circuit open"}[shown.state] || "no candidate",
     shown.state === "circuit" ? "bad" : "good");
 }

@@ -8,13 +8,13 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sim.scenarios import LINK_TYPES
-
 _MB: Final = 1024.0 * 1024.0
 _MEMORY_MB: Final = 10_000.0
 """Available memory at which the published memory pressure is 0."""
-_LINKS: Final = {"dc": "datacenter"}
-"""Their name of a link type where it is not ours; unknown ones count as metro, as published."""
+LINKS: Final = {"dc": 0.0, "datacenter": 0.0, "metro": 1.0, "wan": 2.0, "internet": 3.0, "cellular": 4.0}
+"""Places in `sim.scenarios.LINK_TYPES` by their names and ours; that module would bring a compiler."""
+_UNKNOWN_LINK: Final = "metro"
+"""As published."""
 
 Amount = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -81,8 +81,7 @@ def features_of(
             "bandwidth_mbps": network.bandwidthMbps,
         }
         if network.linkType is not None:
-            link = _LINKS.get(network.linkType, network.linkType)
-            found["link_type"] = float(LINK_TYPES.index(link if link in LINK_TYPES else "metro"))
+            found["link_type"] = LINKS.get(network.linkType, LINKS[_UNKNOWN_LINK])
     if payload:
         found["size_mb"] = None if payload.sizeBytes is None else payload.sizeBytes / _MB
         found |= {"entropy": payload.entropy, "compressibility": payload.compressibilityScore}

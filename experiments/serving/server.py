@@ -123,7 +123,7 @@ def serve(
         http="httptools",
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         limit_concurrency=_CONNECTIONS,

@@ -21,6 +21,7 @@ from sim.errors import InputError
 
 WATCH: Final = (sys.executable, "-m", "experiments.serving.watch")
 """Command of the process that watches; folder and ``move`` follow."""
+_LATER_S: Final = 2.0
 _AGAIN_S: Final = 5.0
 _TIDY_S: Final = 3600.0
 
@@ -144,7 +145,8 @@ class Service:
                 await self.reload()
 
     async def _keep_watch(self) -> None:
-        """Have a process that watches at all times."""
+        """Have a process that watches at all times; what answers starts first."""
+        await asyncio.sleep(_LATER_S)
         while True:
             process = await asyncio.create_subprocess_exec(*self._watch, stdin=asyncio.subprocess.PIPE)
             try:
@@ -152,6 +154,9 @@ class Service:
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+                if process.stdin is not None:
+                    process.stdin.close()
+                await process.wait()
             await asyncio.sleep(_AGAIN_S)
 
     async def _tidy(self) -> None:

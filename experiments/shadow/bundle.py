@@ -3,15 +3,17 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from envs.features import FeatureList
 from experiments.shadow.bundle_format import BundleError
 from experiments.shadow.loader import Bundle, Graph, load
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from envs.features import FeatureList
 
 Rows = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
@@ -51,7 +53,7 @@ class BundlePolicy:
 
     needs_world: ClassVar[bool] = False
 
-    def __init__(self, bundle: Bundle, features: FeatureList) -> None:
+    def __init__(self, bundle: Bundle, features: "FeatureList") -> None:
         self.name = bundle.name
         self._bundle = bundle
         self._features = features

@@ -127,7 +127,7 @@ class _Columns:
     @property
     def listed(self) -> str:
         """Some of the names, for messages."""
-        return ", ".join(self._table.column_names[:8])
+        return " ".join(", ".join(self._table.column_names[:8]).split())
 
     def first(self, names: Sequence[str]) -> str | None:
         """The first of the names that is a column."""
@@ -166,7 +166,9 @@ class _Columns:
         places = np.array([by_word.get(word, by_number.get(word, ELSE)) for word in ours] + [ELSE])
         found: Ints = places[encoded.indices.fill_null(len(words)).to_numpy()].astype(np.int64)
         if len(found) and np.all(found == ELSE):
-            problem = f"expected actions {', '.join(known)}, got {', '.join(map(str, words[:4]))}"
+            problem = (
+                f"expected actions {', '.join(known)}, got {' '.join(', '.join(map(str, words[:4])).split())}"
+            )
             raise InputError(self._path, name, f"{problem}; name them under actions in a --map")
         return found
 

@@ -66,9 +66,12 @@ class Graph:
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
             self.meta: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
             sizes = tuple(int(size) for size in json.loads(self.meta[SIZES]))
+            self.names = [str(name) for name in json.loads(self.meta.get(NAMES, "[]"))]
             given = {one.name: one for one in self._session.get_inputs()}
             outputs = {one.name: one for one in self._session.get_outputs()}
             masked = given.pop("action_mask", None) is not None
@@ -157,7 +160,7 @@ class Bundle(Graph):
         ends = [(one["low"], one["high"]) for one in manifest["features"]]
         self.low = np.array([-math.inf if low is None else low for low, _ in ends])
         self.high = np.array([math.inf if high is None else high for _, high in ends])
-        same_order(f"{source}/{MANIFEST}", self.features, json.loads(self.meta.get(NAMES, "[]")), GRAPH)
+        same_order(f"{source}/{MANIFEST}", self.features, self.names, GRAPH)
         face = {
             "action_sizes": list(self.face.sizes),
             "masked": self.face.masked,

@@ -27,6 +27,9 @@ _APPLICATION: Final = 0x64776370
 _PATIENCE_S: Final = 30.0
 """How long a write waits for another process that writes: one batch takes some milliseconds."""
 
+_FORGET_ROWS: Final = 2000
+"""Deleted in one transaction, so that no one waits long to write."""
+
 _SCHEMA: Final = """
 CREATE TABLE models (
     version TEXT PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, added REAL NOT NULL,
@@ -214,12 +217,16 @@ class Store:
         return int(self._all("SELECT coalesce(max(seq), 0) FROM decisions")[0][0])
 
     def forget(self, before: float) -> int:
-        """Delete decisions older than a time, with their outcomes; gives how many."""
-        with self._write() as base:
-            base.execute(
-                "DELETE FROM outcomes WHERE decision IN (SELECT id FROM decisions WHERE time < ?)", (before,)
-            )
-            return base.execute("DELETE FROM decisions WHERE time < ?", (before,)).rowcount
+        """Delete decisions older than a time, with their outcomes, some at a time; gives how many."""
+        count, found = 0, [(0, "")]
+        while found:
+            query = "SELECT seq, id FROM decisions WHERE time < ? LIMIT ?"
+            found = self._all(query, (before, _FORGET_ROWS))
+            with self._write() as base:
+                base.executemany("DELETE FROM outcomes WHERE decision = ?", [(id_,) for _, id_ in found])
+                base.executemany("DELETE FROM decisions WHERE seq = ?", [(seq,) for seq, _ in found])
+            count += len(found)
+        return count
 
     def record(self, transition: Transition) -> Transition:
         """Write a step of a rollout, if its region and candidate still are where it starts.

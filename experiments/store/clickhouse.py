@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import re
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from experiments.store.dialect import for_clickhouse
 from experiments.store.holding import Holding, checked_run
@@ -40,10 +42,13 @@ _AT_ONCE: Final = 100_000
 
 
 class Transport(Protocol):
-    """A way to a ClickHouse: what a statement answers, in bytes."""
+    """A way to a ClickHouse."""
 
-    def __call__(self, sql: str, body: bytes = b"") -> bytes:
-        """Send a statement, and the rows that it inserts."""
+    def __call__(self, sql: str) -> bytes:
+        """Send a statement; what it answers."""
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert rows, in the order of the table's columns, as one block."""
 
     def close(self) -> None:
         """Let go."""
@@ -63,12 +68,21 @@ class HttpTransport:
         user, password = parts.username or "default", parts.password or os.environ.get(PASSWORD, "")
         self._token = base64.b64encode(f"{user}:{password}".encode()).decode()
 
-    def __call__(self, sql: str, body: bytes = b"") -> bytes:
-        """Send a statement, and the rows that it inserts."""
-        asked = {"database": self.database} | ({"query": sql} if body else {})
+    def __call__(self, sql: str) -> bytes:
+        """Send a statement; what it answers."""
+        return self._post({}, sql.encode())
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert rows as CSV, which servers of every age read."""
+        lines = io.BytesIO()
+        pa_csv.write_csv(rows, lines, pa_csv.WriteOptions(include_header=False))
+        self._post({"query": f"INSERT INTO {table} FORMAT CSV"}, lines.getvalue())
+
+    def _post(self, asked: dict[str, str], body: bytes) -> bytes:
+        asked = {"database": self.database} | asked
         request = urllib.request.Request(
             f"{self.place}/?{urllib.parse.urlencode(asked)}",
-            data=body or sql.encode(),
+            data=body,
             headers={"Authorization": f"Basic {self._token}"},
         )
         try:
@@ -105,10 +119,10 @@ class EmbeddedTransport:
         self._session.query("CREATE DATABASE IF NOT EXISTS telemetry ENGINE = Atomic")
         self._session.query("USE telemetry")
 
-    def __call__(self, sql: str, body: bytes = b"") -> bytes:
-        """Send a statement, and the rows that it inserts."""
+    def __call__(self, sql: str) -> bytes:
+        """Send a statement; what it answers."""
         try:
-            answer = self._session.query(f"{sql}\n{body.decode()}" if body else sql, "TSVWithNamesAndTypes")
+            answer = self._session.query(sql, "TSVWithNamesAndTypes")
         except (
             Exception
         ) as error:  # the library raises RuntimeError and its own kinds for a refused statement
@@ -116,6 +130,13 @@ class EmbeddedTransport:
                 self.place, "", f"ClickHouse refused: {str(error).splitlines()[0][:300]}"
             ) from error
         return bytes(answer.bytes() or b"") if answer is not None else b""
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert rows by way of a Parquet file, which takes a tenth of the time of text."""
+        with tempfile.TemporaryDirectory() as passing:
+            path = Path(passing) / "rows.parquet"
+            pq.write_table(rows, path, compression="none")
+            self(f"INSERT INTO {table} SELECT * FROM file('{path}', Parquet)")
 
     def close(self) -> None:
         """Close the session: a process can have only one."""
@@ -146,11 +167,8 @@ class ClickHouseStore:
         for place, field in enumerate(whole.schema):
             if field.type == pa.bool_():
                 whole = whole.set_column(place, field.name, whole.column(place).cast(pa.int8()))
-        options = pa_csv.WriteOptions(include_header=False)
         for start in range(0, len(whole), _AT_ONCE):
-            lines = io.BytesIO()
-            pa_csv.write_csv(whole.slice(start, _AT_ONCE), lines, options)
-            self._send(f"INSERT INTO {table} FORMAT CSV", lines.getvalue())
+            self._send.insert(table, whole.slice(start, _AT_ONCE))
         return len(fitted)
 
     def query(self, sql: str) -> pa.Table:

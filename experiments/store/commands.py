@@ -60,10 +60,14 @@ def write(
     name = run or f"{chosen.name}-{seed}"
     with _opened(place) as store:
         _clear(store, _named(name), replace)
-        with Recorder(store, name, batch_rows) as recorder:
-            record_estate(recorder, estate, seed, days * DAY)
-            for number in range(episodes):
-                record_played(recorder, chosen, seed + number, codec)
+        try:
+            with Recorder(store, name, batch_rows) as recorder:
+                record_estate(recorder, estate, seed, days * DAY)
+                for number in range(episodes):
+                    record_played(recorder, chosen, seed + number, codec)
+        except BaseException:
+            store.drop(name)  # half a run would be taken for a whole one; the seed gives it again
+            raise
     _say_written(store, name, recorder.written)
 
 

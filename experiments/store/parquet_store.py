@@ -3,6 +3,7 @@
 import functools
 import importlib
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,13 @@ from experiments.store.tables import METADATA, TABLES, VERSION_METADATA, StoreTa
 from sim.errors import InputError
 from sim.files import TEMPORARY, write_whole, writing
 
-_NAME: Final = re.compile(r"(\d{8})\.parquet")
+_NAME: Final = re.compile(r"(\d{8})-[0-9a-f]{8}\.parquet")
 
 
 class ParquetStore:
-    """``<folder>/<table>/run=<run>/day=<day>/<number>.parquet``; each file is whole or not there.
+    """``<folder>/<table>/run=<run>/day=<day>/<number>-<mark>.parquet``; each file is whole or not there.
+
+    The mark is another in every file, so that no two writers of a run can overwrite each other.
 
     Args:
         folder: Where the store is, or will be: the first batch makes it.
@@ -84,6 +87,7 @@ class ParquetStore:
         for table in TABLES.values():
             for path in self._files(table.name):
                 run, day = path.parts[-3][len("run=") :], int(path.parts[-2][len("day=") :])
+                _check_file(path, table)
                 rows = pq.read_metadata(path).num_rows
                 old = found.get((table.name, run), Holding(table.name, run, 0, 0, day, day, 0))
                 found[table.name, run] = Holding(
@@ -137,7 +141,7 @@ class ParquetStore:
         numbers = [
             int(found[1]) for path in folder.glob("*.parquet") if (found := _NAME.fullmatch(path.name))
         ]
-        return f"{max(numbers, default=-1) + 1:08d}.parquet"
+        return f"{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
 
     def _files(self, table: str) -> list[Path]:
         return sorted(

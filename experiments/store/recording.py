@@ -21,7 +21,6 @@ from sim.monitoring.estate import Estate
 from sim.monitoring.telemetry import draw_monitoring
 from sim.scenarios import Scenario
 from sim.telemetry_file import Decisions, decisions_table, probes_table, transfers_table
-from sim.units import DAY
 from sim.world import World
 
 
@@ -83,15 +82,16 @@ class Rate(NamedTuple):
 
 def write_rate(store: Store, rows: int, batch_rows: int) -> Rate:
     """Write rows of `node_metrics` to a store and delete them again; only the writing is timed."""
-    day = draw_monitoring(Estate(SCENARIOS["internet"], sites=2, nodes=40, groups=1), 1, DAY).node_metrics
-    many = pa.concat_tables([day] * -(-rows // len(day))).slice(0, rows).combine_chunks()
+    estate = Estate(SCENARIOS["internet"], sites=1, nodes=40, groups=1)
+    some = draw_monitoring(estate, 1, min(1 + rows / estate.nodes, 1440) * estate.interval_s).node_metrics
+    many = pa.concat_tables([some] * -(-rows // len(some))).slice(0, rows).combine_chunks()
     run = f"bench-{os.getpid()}"
     try:
         clock, cpu = time.perf_counter(), time.process_time()
         with Recorder(store, run, batch_rows) as recorder:
             for start in range(0, rows, batch_rows):
                 recorder.add("node_metrics", many.slice(start, batch_rows))
-        return Rate(time.perf_counter() - clock, time.process_time() - cpu, len(day.schema))
+        return Rate(time.perf_counter() - clock, time.process_time() - cpu, len(some.schema))
     finally:
         store.drop(run)
 

@@ -44,6 +44,7 @@ _LEVELS: Final = ("utilisation", "streams", "cpu_load", "memory_pressure")
 _FLOORS: Final = np.array(
     [{"memory_pressure": 0.3}.get(name, 0.02 if name in _LEVELS else 0.05) for name in FEATURES]
 )
+"""Smallest deviation that counts as one."""
 _SPARE: Final = 0.8
 """Share of the false alarms allowed that thresholds may use on validation: other links may have more."""
 _SEVERE: Final = 0.5
@@ -177,6 +178,8 @@ def _links(config: ModelsConfig, folder: Path, part: PartName, tell: Tell) -> Li
     drawn = telemetry(config, folder.parent, part, tell)
     whole = grid(drawn.link_metrics, "link", (*LINK, "site", "severity", "incident"))
     steps = np.stack([against_habit(one, _FLOORS) for one in _logs(drawn)])
+    memory = FEATURES.index("memory_pressure")
+    steps[:, :, memory] = np.maximum(steps[:, :, memory], 0.0)  # a host with memory to spare is in no trouble
     tamed = np.arcsinh(steps).astype(np.float32)  # far out, factors count
     incident, severity = whole.column("incident").astype(np.int64), whole.column("severity")
     kinds = dict(

@@ -336,4 +336,5 @@ TASK: Final = Task(
     "Which codec does the one-step oracle take, from what a sender can measure?",
     train,
     evaluate,
+    p99_ms=1.0,
 )

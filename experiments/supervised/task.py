@@ -123,6 +123,7 @@ class Task(NamedTuple):
         question: What it answers, one sentence.
         train: Draws the data, fits, and saves models into a folder of its own.
         evaluate: Loads them and measures on test rows; the same folder and config give the same figures.
+        p99_ms: Time within which a single row must be answered, at the 99th percentile.
     """
 
     name: str
@@ -130,3 +131,4 @@ class Task(NamedTuple):
     question: str
     train: Callable[[ModelsConfig, Path, Tell], None]
     evaluate: Callable[[ModelsConfig, Path, Tell], Evaluation]
+    p99_ms: float = 10.0

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from sim.monitoring.courses import NONE, Bools, Courses, Floats, Ints, Kind, draw_courses, state_at
+from sim.monitoring.courses import NONE, Bools, Courses, Floats, Ints, Kind, draw_courses
 from sim.monitoring.queueing import mean_inside, quantiles, serve
 from sim.monitoring.quorum import Group, answers, draw_absences, quorum_s
 from sim.randomness import stream
@@ -180,10 +180,9 @@ class _Anomalies(NamedTuple):
     intensity: Floats
 
     def __call__(self, moments_s: Floats) -> _Trouble:
-        state = state_at(self.courses, ANOMALIES, 1, moments_s)
-        course = state.course[0]
-        intensity = np.append(self.intensity, 0.0)[course]
-        return _Trouble(state.kind[0], intensity)
+        row = np.searchsorted(self.courses.start_s, moments_s, side="right") - 1
+        row[moments_s >= np.append(self.courses.end_s, -np.inf)[row]] = NONE
+        return _Trouble(np.append(self.courses.kind, NONE)[row], np.append(self.intensity, 0.0)[row])
 
 
 def _anomalies(model: ConsensusModel, duration_s: float, rng: np.random.Generator) -> _Anomalies:

@@ -19,6 +19,9 @@ _CHUNKS_PER_STREAM: Final = 8
 _LEAST_CHUNK: Final = 64 * KIB
 _FIRST_FLIGHT: Final = 8 * 1448
 """Bytes that a new connection sends before it hears back: 10 packets (RFC 6928), two of them for frames."""
+MOST_RAW: Final = 16 * MIB
+"""Raw bytes that one piece may decode to: 4 MiB at most of what our encoders make. More is refused, for a
+piece of a few KiB can be made to fill any memory."""
 _MOST_WINDOW_LOG: Final = 31
 """Of a frame that may be decoded: 2 GiB, so that a long prefix can be reached."""
 
@@ -121,9 +124,11 @@ class ZstdDecoder:
 
     Args:
         dictionary: As `backports.zstd.ZstdDecompressor` takes it: trained, or old bytes ``as_prefix``.
+        most_raw: Bytes that one piece may decode to; -1 for any number, of a peer that is trusted.
     """
 
-    def __init__(self, dictionary: Any = None) -> None:
+    def __init__(self, dictionary: Any = None, most_raw: int = MOST_RAW) -> None:
+        self._most_raw = most_raw
         options: Options = {zstd.DecompressionParameter.window_log_max: _MOST_WINDOW_LOG}
         self._frame = zstd.ZstdDecompressor(dictionary, options)
 
@@ -137,9 +142,11 @@ class ZstdDecoder:
         if self._frame.eof:
             raise ValueError(f"expected the end of a zstd frame, got {len(piece)} bytes more")
         try:
-            raw = self._frame.decompress(piece)
+            raw = self._frame.decompress(piece, self._most_raw)
         except zstd.ZstdError as error:
             raise ValueError(f"expected a zstd frame of this dictionary or baseline: {error}") from error
+        if len(raw) == self._most_raw and not self.complete and not self._frame.needs_input:
+            raise ValueError(f"expected at most {self._most_raw} raw bytes in a piece, got more")
         if self._frame.unused_data:
             raise ValueError(
                 f"expected the end of a zstd frame, got {len(self._frame.unused_data)} bytes more"
@@ -196,7 +203,7 @@ class ZstdCodec:
 
     def decoder(self, baseline: Buffer | None = None) -> Decoder:
         """See `RealCodec`."""
-        return ZstdDecoder()
+        return ZstdDecoder(most_raw=-1 if self.threads else MOST_RAW)
 
 
 class Lz4Decoder:
@@ -208,9 +215,11 @@ class Lz4Decoder:
     def feed(self, piece: Buffer) -> Buffer:
         """See `Decoder`."""
         try:
-            raw: bytes = self._frame.decompress(piece)
+            raw: bytes = self._frame.decompress(piece, max_length=MOST_RAW)
         except (RuntimeError, EOFError) as error:
             raise ValueError(f"expected an LZ4 frame: {error}") from error
+        if len(raw) == MOST_RAW and not self._frame.eof and not self._frame.needs_input:
+            raise ValueError(f"expected at most {MOST_RAW} raw bytes in a piece, got more")
         if self._frame.unused_data:
             raise ValueError(
                 f"expected the end of an LZ4 frame, got {len(self._frame.unused_data)} bytes more"

@@ -174,6 +174,14 @@ def _turns(changed: Flags) -> Iterator[tuple[int, int]]:
         start = end
 
 
+def _whole(frame: memoryview) -> bytes:
+    """What a whole frame holds."""
+    decoder = ZstdDecoder()
+    raw = decoder.feed(frame)
+    decoder.finish()
+    return raw
+
+
 class _BlockDecoder:
     def __init__(self, baseline: Buffer) -> None:
         self._baseline = memoryview(baseline)
@@ -191,8 +199,8 @@ class _BlockDecoder:
     def _open(self, head: memoryview) -> None:
         try:
             self._size, old_size = _HEAD.unpack_from(head)
-            bits = np.frombuffer(zstd.decompress(head[_HEAD.size :]), np.uint8)
-        except (struct.error, zstd.ZstdError) as error:
+            bits = np.frombuffer(_whole(head[_HEAD.size :]), np.uint8)
+        except (struct.error, ValueError) as error:
             raise ValueError(f"expected the head of a block delta: {error}") from error
         if old_size != len(self._baseline):
             raise ValueError(

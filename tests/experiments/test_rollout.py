@@ -250,6 +250,12 @@ def test_a_candidate_on_its_way_keeps_others_out_and_becomes_the_incumbent_in_th
     assert (store.role("incumbent"), store.role("candidate")) == ("c" * 16, "n" * 16)
 
 
-def test_gates_are_kept_for_all_who_watch(site):
-    store, _, _ = site
+def test_gates_that_are_changed_hold_for_all_who_watch_already(site):
+    store, service, rollout = site
     assert gates_of(store) == GATES
+    rollout.advance("eu", "let us begin")
+    service.day(100)
+    assert rollout.standings()[0].verdict.move == "advance"
+    keep_gates(store, read_gates(None, ["steps.shadow.days=1", "steps.shadow.decisions=401"]))
+    (one,) = rollout.standings()
+    assert (one.verdict.move, one.verdict.why) == ("stay", "decisions 400 of 401")

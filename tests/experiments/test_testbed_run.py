@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from experiments.testbed_config import TestbedConfig
-from experiments.testbed_report import label, plays_table
+from experiments.testbed_paired import plays_table
+from experiments.testbed_report import label
 from experiments.testbed_run import run_testbed
 from sim.catalogue import find_scenario
 from sim.errors import InputError
@@ -65,7 +66,7 @@ def test_a_run_leaves_telemetry_of_both_and_a_table(tmp_path, sockets):
     summary = json.loads((run.folder / "summary.json").read_text("utf-8"))
     assert {row["split"] for row in summary["rows"]} == {"testbed", "simulated"}
     assert load(run.folder / "config.yaml", TestbedConfig) == config()
-    assert plays_table(run).row_count == 2
+    assert plays_table(run.plays).row_count == 2
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["1"]
 
 

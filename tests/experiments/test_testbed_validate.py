@@ -66,9 +66,11 @@ def test_what_a_codec_does_alone_is_measured_on_the_payload(tmp_path):
     before.write_bytes(content.tobytes())
     content[:4096] = rng.integers(0, 256, 4096, dtype=np.uint8)
     now.write_bytes(content.tobytes())
-    assert solo("none", now, before).ratio == pytest.approx(1.0, rel=0.002)  # a frame's head beside it
+    assert solo("none", now, before).ratio == pytest.approx(1.0, rel=0.005)  # opening and end beside it
     assert solo("zstd", now, before).ratio == pytest.approx(1.0, rel=0.01)  # random bytes
-    assert solo("hde", now, before).ratio == pytest.approx(MIB / (4096 + 1500), rel=0.1)  # one block
+    assert solo("hde", now, before).ratio == pytest.approx(
+        MIB / (7 * 1448)
+    )  # opening, map, a block in 3, end of frame, end
 
 
 def row(number: int, codec: str, real_s: float, told_s: float, repeat: int = 0) -> Row:

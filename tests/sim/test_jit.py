@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 
-from sim.jit import content_hash, first_writable
+from sim.jit import content_hash, fetch, first_writable
 from sim.physics import CUBIC, stream_time
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,25 @@ def test_what_is_to_be_compiled_is_announced_until_it_is(tmp_path: Path) -> None
         )
         said.append(run.stderr)
     assert said == ["compiling it, once, about 7 s\n", ""]
+
+
+def test_what_is_fetched_is_neither_read_nor_written_also_beyond_the_end() -> None:
+    def total(rows: np.ndarray, ahead: int) -> float:
+        found = 0.0
+        for row in range(len(rows)):
+            fetch(rows, (row + ahead,))
+            found += rows[row]["bytes"]
+        return found
+
+    row = np.dtype([("bytes", np.float64), ("more", np.float64, 15)], align=True)  # two cache lines
+    rows = np.zeros(3, row)
+    rows["bytes"] = 1.0, 2.0, 4.0
+    kernel = numba.njit(total)
+    assert [kernel(rows, ahead) for ahead in (0, 1, 10**6)] == [7.0] * 3
+    assert rows["bytes"].tolist() == [1.0, 2.0, 4.0]
+    if not numba.config.DISABLE_JIT:
+        (code,) = kernel.inspect_llvm().values()
+        assert "call void @llvm.prefetch" in code
 
 
 def test_the_first_folder_that_can_be_written_is_taken(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from sim.codecs import CODECS
 pytest.importorskip("backports.zstd", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
 pytest.importorskip("lz4.frame", reason="real codecs need the extra: pip install 'dwcp-gym[testbed]'")
 
+import lz4.frame
 from backports import zstd
 
 from sim.testbed.codecs import real_codec, real_codecs
-from sim.testbed.coding import CHUNK_BYTES, Buffer, RealCodec
+from sim.testbed.coding import CHUNK_BYTES, MOST_RAW, Buffer, RealCodec
 from sim.testbed.delta_coding import BLOCK_BYTES, HdeCodec, changed_blocks
 
 NAMES = tuple(real_codecs())
@@ -143,3 +144,28 @@ def test_every_simulated_codec_has_a_real_one():
     payload = text(100_000, 1)
     for codec in CODECS.values():
         assert round_trip(real_codec(codec), payload, None)[0] == payload
+
+
+@pytest.mark.parametrize("name", ["zstd", "lz4", "hde", "hde_xor", "hde_prefix"])
+def test_a_piece_of_few_bytes_cannot_fill_the_memory(name: str) -> None:
+    """4 times what is allowed, as 3 to 300 KiB: it is refused before it is decoded whole."""
+    size = 4 * MOST_RAW
+    bomb = lz4.frame.compress(bytes(size)) if name == "lz4" else zstd.compress(bytes(size))
+    assert len(bomb) < size / 200
+    decoder = real_codecs()[name].decoder()
+    head = b"\0" if name == "hde" else b""  # says: no dictionary, no delta
+    with pytest.raises(ValueError, match=f"at most {MOST_RAW} raw bytes in a piece"):
+        decoder.feed(head + bomb)
+
+
+def test_a_map_of_changed_blocks_cannot_fill_the_memory() -> None:
+    old = bytes(5 * BLOCK_BYTES)
+    bomb = (2**60).to_bytes(8, "little") + len(old).to_bytes(8, "little") + zstd.compress(bytes(4 * MOST_RAW))
+    with pytest.raises(ValueError, match=f"at most {MOST_RAW} raw bytes in a piece"):
+        real_codecs()["hde"].decoder(old).feed(bomb)
+
+
+def test_what_fills_the_allowance_exactly_is_decoded() -> None:
+    decoder = real_codecs()["zstd"].decoder()
+    assert decoder.feed(zstd.compress(bytes(MOST_RAW))) == bytes(MOST_RAW)
+    decoder.finish()

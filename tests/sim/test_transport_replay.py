@@ -98,3 +98,34 @@ def test_size_over_capacity_would_be_off_by_far_more(transfers: pd.DataFrame) ->
     rows = transfers[~transfers["split"] & transfers["lossy"]]
     naive = (rows["size"] / (rows["rate"] * MBIT) / rows["T"] - 1.0).abs()
     assert naive.median() > 3 * rows["off"].median()
+
+
+STREAMS = MEASUREMENTS.with_name("stream_measurements.csv.gz")
+"""Repeats on paths of 20 to 50 Mbit/s with a queue of one product, at least 64 packets and 10 ms."""
+
+
+def typical_errors(name: str) -> pd.Series:
+    """Relative error of the median of the repeats of each setting of a set."""
+    rows = pd.read_csv(STREAMS)
+    settings = rows[rows["set"] == name].groupby(["rate", "rtt", "loss", "size", "n"])["T"].median()
+    errors = {}
+    for (rate, rtt, loss, size, n), real_s in settings.items():
+        queue = max(rate * MBIT * max(rtt * MS, 0.01), 96e3)
+        told_s = transfer_time(size, rate * MBIT, rtt * MS, loss, int(n), CUBIC, inf, queue, 0.0)
+        errors[rate, rtt, loss, size, n] = told_s / real_s - 1.0
+    return pd.Series(errors)
+
+
+@pytest.mark.parametrize(("name", "most"), [("single", 0.03), ("held-out", 0.05), ("small", 0.05)])
+def test_typical_times_of_single_streams_under_loss_are_met(name: str, most: float) -> None:
+    """No constant was read off ``held-out``."""
+    errors = typical_errors(name)
+    assert len(errors) == {"single": 18, "held-out": 12, "small": 6}[name]
+    assert errors.abs().median() <= most, errors.to_string()
+
+
+def test_sixteen_and_thirty_two_streams_are_met_also_where_the_queue_holds_two_packets_of_each() -> None:
+    several, crowd = typical_errors("several"), typical_errors("crowd")
+    assert several.abs().median() <= 0.05 and several.abs().quantile(0.9) <= 0.15, several.to_string()
+    of_32 = crowd[crowd.index.get_level_values(4) <= 32]
+    assert len(of_32) == 9 and of_32.abs().max() <= 0.10, of_32.to_string()

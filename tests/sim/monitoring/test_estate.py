@@ -1,6 +1,8 @@
 """Telemetry of an estate: the same from the same seed, whole, labelled, by queueing theory."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ from scipy.stats import norm
 from sim.catalogue import SCENARIOS
 from sim.monitoring.courses import DOWN, HEALTHY
 from sim.monitoring.estate import Estate
-from sim.monitoring.nodes import HealthModel, beyond, quantile_s
-from sim.monitoring.schema import TABLES
+from sim.monitoring.nodes import NOISE, HealthModel, Means, beyond, quantile_s, signal
+from sim.monitoring.schema import TABLES, Table
 from sim.monitoring.telemetry import Monitoring, detectable_share, draw_monitoring
 from sim.units import DAY, HOUR
 
@@ -64,13 +66,21 @@ def test_labels_of_nodes_agree_with_the_incidents(seen: Monitoring) -> None:
 
 
 def test_signal_is_the_power_that_a_matched_filter_has() -> None:
-    """Rows of 2 counts and noise drawn at a known distance are told apart as often as Phi(D - z) says."""
+    """Rows whose errors and memory differ are told apart as often as Phi(D - z) says."""
     rng = np.random.default_rng(5)
-    before, after, rows = 400.0, 412.0, 10
-    d = math.sqrt(rows) * 2 * (math.sqrt(after) - math.sqrt(before))
-    score = [2 * np.sqrt(rng.poisson(mean, (20_000, rows))).sum(axis=1) for mean in (before, after)]
+    rows, size = 10, (20_000, 10)
+    healthy = Means(*(np.full((1, rows), 400.0) for _ in Means._fields))
+    now = healthy._replace(errors=np.full((1, rows), 408.0), memory=np.full((1, rows), 400.003))
+    distance = signal(now, healthy)[0]
+    score = []
+    for mean in (healthy, now):
+        roots = 2 * np.sqrt(rng.poisson(mean.errors[0], size))  # of variance 1
+        memory = mean.memory[0] + NOISE["memory"] * rng.standard_normal(size)
+        score.append((0.4 * roots + 0.25 * (memory - 400) / NOISE["memory"]).sum(axis=1))
     threshold = np.quantile(score[0], 0.95)
-    assert np.mean(score[1] > threshold) == pytest.approx(norm.cdf(d - norm.ppf(0.95)), abs=0.02)
+    power = norm.cdf(math.sqrt((distance**2).sum()) - norm.ppf(0.95))
+    assert 0.3 < power < 0.95  # a power that could differ
+    assert np.mean(score[1] > threshold) == pytest.approx(power, abs=0.02)
 
 
 def test_times_of_requests_are_those_of_an_m_m_1_queue() -> None:
@@ -99,6 +109,16 @@ def test_rows_that_never_arrive_are_left_out_by_chance(seen: Monitoring) -> None
     fewer = draw_monitoring(holey, seed=3, duration_s=12 * HOUR)
     assert len(fewer.node_metrics) / len(seen.node_metrics) == pytest.approx(0.8, abs=0.03)
     assert fewer.incidents == seen.incidents
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
+def test_the_page_prints_the_schema_that_the_code_has(table: Table) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text("utf-8")
+    section = re.search(rf"^`{table.name}`: (.*?)(?=^### |\Z)", page, re.M | re.S)
+    assert section is not None
+    said = [line for line in section.group(1).splitlines() if line.startswith(("| `", "| *`"))]
+    seen = [f"| `{c.name}` | {c.type} | {c.unit} | {c.meaning} |" for c in (*table.keys, *table.metrics)]
+    assert said == seen + [f"| *`{c.name}`* | {c.type} | {c.unit} | {c.meaning} |" for c in table.truth]
 
 
 @pytest.mark.parametrize("name", list(SCENARIOS))

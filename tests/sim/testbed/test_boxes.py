@@ -71,6 +71,21 @@ def test_the_encoder_goes_on_when_what_came_back_turns_out_to_have_arrived():
     asyncio.run(asyncio.wait_for(run(), 10))
 
 
+def test_a_piece_is_kept_for_each_connection_until_they_are_shared_out():
+    async def run():
+        box = Outbox(connections=3)
+        for piece in (b"a", b"b", b"c"):
+            await box.put(piece)
+        assert await box.take(-1) == (0, b"a")
+        assert await waits(box.take(0))  # two pieces for the two that have had none
+        assert await box.take(-1) == (1, b"b")
+        assert await waits(box.take(1))
+        await box.share_out()  # the third is late
+        assert await box.take(0) == (2, b"c")
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
 def received(pieces, raw, *, keep=False, codec=None, digest=None):
     async def run():
         with ThreadPoolExecutor(1) as pool:

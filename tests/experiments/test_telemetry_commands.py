@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from experiments.store.parquet_store import ParquetStore
 from experiments.store.questions import QUERIES
 from experiments.store.tables import TABLES
 from sim.catalogue import SCENARIOS
@@ -55,6 +56,17 @@ def test_a_run_is_written_twice_only_when_it_is_to_be_replaced(telemetry, store:
     assert telemetry("write", store, "metro", *SMALL, "--replace")[0] == 0
     code, printed, _ = telemetry("query", store, "SELECT count(*) AS n FROM node_metrics")
     assert printed.split() == ["n", str(2 * 72)]
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_behind(telemetry, tmp_path: Path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.store.recording.record_played", stop)
+    code, _, complaints = telemetry("write", tmp_path / "store", "metro", *SMALL)
+    assert (code, len(complaints)) == (130, 1)
+    monkeypatch.undo()
+    assert ParquetStore(tmp_path / "store").runs() == set()
 
 
 def test_files_of_the_simulator_are_taken_in(telemetry, tmp_path: Path) -> None:

@@ -2,124 +2,43 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments.shadow.store import Store
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 JSON = {"content-type": "application/json"}
 QUESTION = {"features": {"rtt_ms": 5, "loss": 1, "size_mb": 0}}
 """Scores 5 and 1: the incumbent says zstd, the candidate, whose weights are turned, hde."""
 
 
-class Running:
-    """A service in a process of its own."""
-
-    def __init__(self, store, *words, **environment):
-        command = [sys.executable, "-m", "experiments", "serve", "--store", str(store), "--port", "0"]
-        self.store, self.errors = store, store.with_suffix(".err")
-        with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                [*command, *map(str, words)],
-                cwd=ROOT,
-                env=os.environ | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        timer = threading.Timer(PATIENCE_S, self.process.kill)
-        timer.start()
-        line = self.process.stdout.readline()
-        timer.cancel()
-        assert line.startswith("serving"), self.errors.read_text()
-        self.address = line.split()[1]
-        self.port = int(self.address.rsplit(":", 1)[1])
-
-    def ask(self, method, path, body=None, headers=JSON):
-        """Status, document (or text), headers."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        try:
-            content = body if isinstance(body, bytes | None) else json.dumps(body)
-            line.request(method, path, content, headers)
-            answer = line.getresponse()
-            text = answer.read().decode()
-        finally:
-            line.close()
-        is_json = answer.headers.get_content_type() == "application/json"
-        return answer.status, json.loads(text) if is_json else text, answer.headers
-
-    def post(self, path, body):
-        """Status and document."""
-        return self.ask("POST", path, body)[:2]
-
-    def until(self, path, true):
-        """Look at a path until what it says is so."""
-        end = time.monotonic() + PATIENCE_S
-        while not true(found := self.ask("GET", path)[1]):
-            assert time.monotonic() < end, found
-            time.sleep(0.05)
-        return found
-
-    def end(self, how=signal.SIGTERM):
-        """End it, and give its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        try:
-            code = self.process.wait(PATIENCE_S)
-        finally:
-            self.process.kill()
-            self.process.stdout.close()
-        return code
-
-
-@pytest.fixture(scope="session")
-def pair(once, linear):
-    """Two bundles that answer the other way round: ``zstd`` and ``hde`` where the first feature is larger."""
-
-    def make(folder):
-        turned = np.ascontiguousarray(linear.weights[:, ::-1])
-        linear.write(folder / "one", name="one")
-        answers = (linear.rows @ turned).argmax(axis=1)
-        linear.write(folder / "two", graph=linear.graph(turned), answers=answers, name="two")
-
-    folder = once("pair", make)
-    return folder / "one", folder / "two"
-
-
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, pair):
+def service(tmp_path_factory, pair, running):
     """One service for all that leave it as it was."""
-    running = Running(
-        tmp_path_factory.mktemp("serving") / "store", "--incumbent", pair[0], "--candidate", pair[1]
-    )
+    folder = tmp_path_factory.mktemp("serving")
+    one = running(folder / "store", "--incumbent", pair[0], "--candidate", pair[1])
     try:
-        running.until("/v1/models", lambda found: found["models"][1]["state"] == "ready")
-        yield running
+        one.until("/v1/models", lambda found: found["models"][1]["state"] == "ready")
+        yield one
     finally:
-        running.end()
+        one.end()
 
 
 @pytest.fixture
-def another(tmp_path, pair):
+def another(tmp_path, pair, running):
     """Starts a service of one's own."""
     started = []
 
     def start(*words, **environment):
         store = tmp_path / "store"
         given = () if store.exists() else ("--incumbent", pair[0])
-        started.append(Running(store, *given, *words, **environment))
+        started.append(running(store, *given, *words, **environment))
         return started[-1]
 
     yield start
@@ -324,3 +243,10 @@ def test_a_store_without_an_incumbent_and_a_port_that_is_taken_are_refused(say, 
         code, _, errors = say("serve", "--store", tmp_path / "s", "--incumbent", intact, "--port", port)
     assert code == 2
     assert f"127.0.0.1 port {port}: Address already in use; name another" in errors[0]
+
+
+def test_an_install_without_the_extra_says_what_to_install(say, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "experiments.serving.server", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, errors = say("serve", "--store", tmp_path / "store")
+    assert (code, errors) == (2, ["dwcp-gym: dwcp-gym serve: needs uvicorn; pip install 'dwcp-gym[serve]'"])

@@ -328,10 +328,25 @@ def test_a_role_that_cannot_be_taken_up_changes_nothing(store, capsys):
     assert "not taken up" in capsys.readouterr().err
 
 
+def test_a_candidate_on_its_way_is_not_pushed_aside(store, tmp_path, linear):
+    in_stage(store, "canary_5", "eu")
+    linear.write(tmp_path / "third", name="third")
+    before = store.role("candidate")
+    with pytest.raises(InputError, match="is on its way in \\*, eu; wait, or `dwcp-gym shadow rollback`"):
+        take_roles(store, None, tmp_path / "third")
+    assert store.role("candidate") == before
+    in_stage(store, "offline", "eu")
+    in_stage(store, "offline")
+    take_roles(store, None, tmp_path / "third")
+    assert store.role("candidate") != before
+    assert store.stages(store.role("candidate")) == {EVERYWHERE: "shadow"}
+
+
 def test_models_of_other_actions_or_several_choices_are_refused(store, tmp_path, linear):
     from experiments.serving.deployment import check_choice, deploy
 
     linear.write(tmp_path / "other", name="other", actions=["zstd", "amst"])
+    in_stage(store, "offline")
     take_roles(store, None, tmp_path / "other")
     with pytest.raises(InputError, match="expected the incumbent's actions zstd, hde, got zstd, amst"):
         deploy(store, QUICK)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.store.clickhouse import ClickHouseStore
+from experiments.store.clickhouse import ClickHouseStore, HttpTransport
 from experiments.store.places import open_store
 from experiments.store.recorder import Recorder
 from experiments.store.recording import record_played
@@ -77,7 +77,19 @@ def in_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(address: str) -> Iterator[str]:
+    """A database of our own on a server, dropped at the end."""
+    name = f"dwcp_test_{os.getpid()}"
+    send = HttpTransport(address)
+    send(f"CREATE DATABASE {name}")
+    try:
+        yield f"{address.rsplit('/', 1)[0]}/{name}"
+    finally:
+        send(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server: the one that the environment names, else one that is installed, started here."""
     if SERVER in os.environ:
         yield os.environ[SERVER]
@@ -119,7 +131,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if running.poll() is not None:
             pytest.skip("the ClickHouse server that is installed does not start")
@@ -129,7 +141,7 @@ def _wait_for(url: str, running: "subprocess.Popen[bytes]") -> None:
                     return
         except OSError:
             time.sleep(0.1)
-    pytest.fail("the ClickHouse server did not answer within 60 s")
+    pytest.fail("the ClickHouse server did not answer within 120 s")
 
 
 def test_a_server_answers_as_the_files_do(server: str, in_files: dict[str, object]) -> None:
