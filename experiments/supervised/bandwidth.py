@@ -262,7 +262,7 @@ def _probes(config: ModelsConfig, part: str, count: int) -> Part:
     """Windows of the probes of episodes, and the probe after each: of the scenarios that transfers are of."""
     rng, rows, truth = stream(config.seed, f"bandwidth probes {part}"), [], []
     names = config.performance.scenarios
-    episodes = max(1, min(count // 1000, 40) // len(names))
+    episodes = max(1, min(count // 250, 120) // len(names))
     for name in names:
         for seed in rng.integers(2**31, size=episodes).tolist():
             episode = draw_episode(resolve(name), seed)
