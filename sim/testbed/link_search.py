@@ -25,6 +25,8 @@ _CROSSES: Final = (0.0, 0.5, 2.0, 6.0)
 """Streams of others that the descents begin with."""
 _SPREADS: Final = (0.0, 0.1, 0.3)
 """Variations of the capacity that are tried where the mean link has led."""
+_LOSSES: Final = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+"""Losses that are tried once the rest is in place: below what the payloads notice, no slope leads out."""
 _DIFFERENCE: Final = 0.01
 """Step of the slopes, in logarithms."""
 _REACH: Final = np.array([1.2, 3.0, 1.2, 8.0, 2.8, 1.5])
@@ -145,7 +147,12 @@ def _rough_place(
             place[4] = np.log(cross_streams + PARAMETERS[4].offset)
             noted(np.clip(place, LOW + 1e-6, HIGH - 1e-6))
         descend(min(tried[first:], key=lambda one: one[0])[1], round(steps / 2))
-    for _, start in sorted(ends, key=lambda one: one[0])[:2]:
+    best, first = min(ends, key=lambda one: one[0])[1], len(tried)
+    for loss in _LOSSES:
+        place = best.copy()
+        place[3] = np.log(loss + PARAMETERS[3].offset)
+        noted(place)
+    for start in (best, min(tried[first:], key=lambda one: one[0])[1]):
         descend(start, round(steps))
     return min(tried, key=lambda one: one[0])[1]
 

@@ -23,7 +23,7 @@ from sim.world import World
 
 TRUE = LinkModel(24 * MBIT, rtt_s=30 * MS, loss=2e-3, cross_streams=0.0, step_s=5.0)
 SITE = SCENARIOS["internet"].with_(
-    requests=120,
+    requests=160,
     start_hour=12.0,
     paths=(replace(SCENARIOS["internet"].paths[0], link=TRUE),),
     workload=Workload(
@@ -50,7 +50,7 @@ def log_file(tmp_path_factory):
 def fit(log_file) -> LinkFit:
     log = read_link_log(log_file, ["main"], 0)
     base = SCENARIOS["internet"]
-    return fit_link(log, base, 0, evaluations=600, draws=2, rng=np.random.default_rng(2), tick=lambda: None)
+    return fit_link(log, base, 0, evaluations=800, draws=2, rng=np.random.default_rng(2), tick=lambda: None)
 
 
 def test_the_log_of_a_known_link_is_replayed_to_the_second(log_file):
