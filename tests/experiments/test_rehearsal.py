@@ -30,7 +30,7 @@ def test_a_good_candidate_comes_to_answer_everything_by_evidence_alone(rehearsed
     assert good.stages == {"eu": "full"}
     assert [step.target for step in good.steps] == list(STAGES[1:])
     assert {step.by for step in good.steps[1:]} == {"gate"}
-    assert all(step.evidence["evidence"]["saved"]["low"] > 0.05 for step in good.steps[2:])
+    assert all(step.evidence["evidence"]["saved"]["p"] <= 0.01 for step in good.steps[2:])
 
 
 def test_a_rule_that_is_often_wrong_is_taken_back_before_it_answers_anyone(rehearsed):
