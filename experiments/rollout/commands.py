@@ -191,10 +191,12 @@ def rehearse(
 
     acts = Rehearsal(folder, settings, Extent(daily=daily, seed=seed), tell).play()
     console.print()
-    table = _table("act", "candidate", "ended", "decisions in that stage", "why")
+    table = _table("act", "ended", "decisions in that stage", "why")
     for act in acts:
         ended = ", ".join(f"{region} {stage}" for region, stage in act.stages.items())
-        table.add_row(act.name, act.candidate, ended or "no candidate", str(act.decisions or ""), act.why)
+        table.add_row(
+            act.name, ended or "no candidate", f"{act.decisions:,}" if act.decisions else "", act.why
+        )
     console.print(table)
 
 

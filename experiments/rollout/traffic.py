@@ -40,10 +40,12 @@ class Fault(NamedTuple):
     Attributes:
         slow: Share of its answers that take 20 ms.
         silent: Share of decisions to which it has no answer.
+        dear: What its answers cost, in multiples of what they should: they are carried out wrongly.
     """
 
     slow: float = 0.0
     silent: float = 0.0
+    dear: float = 1.0
 
 
 class Traffic:
@@ -113,6 +115,7 @@ class Traffic:
         took = _TOOK_MS * rng.lognormal(0.0, 0.5, (2, len(rows)))
         took[1, rng.random(len(rows)) < fault.slow] = 20.0
         told = rng.random(len(rows)) < self._told
+        extra = np.where(treated & ~silent, fault.dear, 1.0)
         times = np.repeat(begins, TRANSFERS) + np.tile(np.arange(TRANSFERS) * _GAP_S, len(begins))
         decisions, outcomes = [], []
         for place in np.argsort(times, kind="stable").tolist():
@@ -144,7 +147,12 @@ class Traffic:
             )
             every = dict(zip(CODECS, costs.tolist(), strict=True)) if told[place] else None
             outcomes.append(
-                Outcome(decisions[-1].id, float(times[place]), float(costs[actions[place]]), costs=every)
+                Outcome(
+                    decisions[-1].id,
+                    float(times[place]),
+                    float(costs[actions[place]] * extra[place]),
+                    costs=every,
+                )
             )
             self.decisions += 1
         store.write(decisions, outcomes)

@@ -57,7 +57,7 @@ def moved() -> Scenario:
 
 
 def _moved(link: LinkModel) -> LinkModel:
-    return replace(link, capacity=link.capacity / 2, rtt_s=2 * link.rtt_s, loss=5e-4)
+    return replace(link, capacity=link.capacity / 2, rtt_s=2 * link.rtt_s, loss=2e-3)
 
 
 def sessions_of(scenario: Scenario, seeds: range) -> Sessions:
