@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from experiments.supervised.config import ModelsConfig
 from sim.errors import InputError
-from sim.scenario_file import resolve
 from sim.settings import load
 
 if TYPE_CHECKING:
     from experiments.run_folder import RunFolder
+    from experiments.supervised.config import ModelsConfig
 
 app = typer.Typer(
     name="supervised",
@@ -77,15 +76,16 @@ def _run(
     path: Path, overrides: list[str] | None, only: list[str] | None, results: Path
 ) -> "Iterator[tuple[RunFolder, ModelsConfig]]":
     """The run folder of a config, locked, and the config with the models that were asked for."""
+    from experiments.run_folder import RunFolder
+    from experiments.supervised.config import ModelsConfig
+    from sim.scenario_file import resolve
+
     settings = load(path, ModelsConfig, overrides or [])
     for name in only or ():
         if name not in settings.models:
             raise InputError("--only", "", f"expected one of {', '.join(settings.models)}, got {name!r}")
     for scenario in (settings.watch.scenario, *settings.selector.scenarios):
         resolve(scenario)
-
-    from experiments.run_folder import RunFolder
-
     with RunFolder.create(settings, results) as run:
         chosen = tuple(name for name in settings.models if name in (only or settings.models))
         yield run, settings.model_copy(update={"models": chosen})
