@@ -8,7 +8,7 @@ from experiments.rollout.assignment import SHARES
 from experiments.rollout.evidence import Evidence, weigh
 from experiments.rollout.expectation import Expectation, expectation
 from experiments.rollout.gates import Gates
-from experiments.rollout.sessions import Closed, Judged, chosen, close, judge, keys_of
+from experiments.rollout.sessions import Closed, Judged, chosen, close, heard_by, judge, keys_of
 from experiments.shadow.store import Store
 from experiments.shadow.store_rows import Decisions
 
@@ -74,9 +74,10 @@ class Book:
         if len(read):
             codes, places = keys_of(read)
             names = list(zip(read["region"][places], read["key"][places], strict=True))
-            ends = read["time"][places] + limits.length_s + limits.wait_s <= now
+            closes = read["time"][places] + limits.length_s + limits.wait_s
+            ends = closes <= now
             fresh = np.array([name not in self._done for name in names], np.bool_)
-            closing = chosen(read, (ends & fresh)[codes])
+            closing = chosen(heard_by(read, closes[codes]), (ends & fresh)[codes])
             if len(closing):
                 judged = judge(closing, self._candidate, self._share, gates, self._expected)
                 self._closed = self._closed.joined(close(closing, judged, gates))

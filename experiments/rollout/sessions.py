@@ -1,5 +1,6 @@
 """From decisions in the store to sessions: what is counted, each once in a stage."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -119,6 +120,19 @@ def chosen(read: Decisions, keep: Truths) -> Decisions:
     columns = {name: column[keep] for name, column in read.columns.items()}
     told = read.known[keep], read.cost_s[keep], read.best[keep], read.costs[keep]
     return Decisions(read.seq[keep], read.settled[keep], columns, read.names, read.features[keep], *told)
+
+
+def heard_by(read: Decisions, latest: Floats) -> Decisions:
+    """The same decisions without the outcomes that came too late; so whoever looks, whenever, sees the same.
+
+    Args:
+        read: From the store.
+        latest: Until when outcomes of each count, in seconds since 1970, shape (n,).
+    """
+    late = read.known > latest
+    known, cost_s = (np.where(late, np.nan, one) for one in (read.known, read.cost_s))
+    best, costs = (np.where(late, None, one) for one in (read.best, read.costs))
+    return replace(read, known=known, cost_s=cost_s, best=best, costs=costs)
 
 
 def keys_of(read: Decisions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -106,7 +106,7 @@ class Service:
     def __init__(self, store, clock):
         self.store, self.clock, self.rng, self.count = store, clock, stream(0, "service"), 0
 
-    def day(self, sessions=200, *, ratio=1.0, wrong=0.0, slow=0.0, silent=0.0, region="eu"):
+    def day(self, sessions=200, *, ratio=1.0, wrong=0.0, slow=0.0, silent=0.0, region="eu", tell=True):
         candidate, rng = self.store.role("candidate"), self.rng
         stage = self.store.stages(candidate)[region]
         decisions, outcomes = [], []
@@ -130,7 +130,7 @@ class Service:
                 )
                 cost = size * np.exp(scatter) * (ratio if own else 1.0)
                 outcomes.append(Outcome(decisions[-1].id, begin + number, cost, right))
-        self.store.write(decisions, outcomes)
+        self.store.write(decisions, outcomes if tell else [])
         self.clock.now += DAY_S
 
 
@@ -235,6 +235,17 @@ def test_a_session_counts_once_and_only_when_its_outcomes_were_waited_for(site):
         service.clock.now = now
         seen = Rollout(store).standings()[0].evidence.sessions["incumbent"]
         assert seen == np.sum(begun + wait_s <= now)
+
+
+def test_an_outcome_that_comes_after_its_session_has_closed_counts_for_nobody(site):
+    store, service, rollout = site
+    rollout.advance("eu", "let us begin")
+    service.day(50, tell=False)
+    watched = rollout.standings()[0]
+    assert watched.evidence.judged == 0
+    closes = float(store.decisions()["time"].max()) + GATES.sessions.length_s + GATES.sessions.wait_s
+    store.write([], [Outcome(one, closes + 1.0, 5.0, "hde") for one in store.decisions()["id"]])
+    assert rollout.standings()[0] == Rollout(store).standings()[0] == watched
 
 
 def test_a_candidate_on_its_way_keeps_others_out_and_becomes_the_incumbent_in_the_end(site, monkeypatch):
