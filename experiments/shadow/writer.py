@@ -32,8 +32,8 @@ from experiments.shadow.loader import SCORES, Bundle, Face, Graph, Parity, compa
 from experiments.shadow.seen import seen_in
 from sim.errors import InputError
 
-_FRONT_BYTES: Final = 100_000
-"""Room left in the largest graph for names and the scaling in front of it."""
+LARGEST_GRAPH: Final = LARGEST[GRAPH] - 100_000
+"""Bytes of a graph that may become a bundle: room is left for names and the scaling in front of it."""
 
 Rows = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
@@ -111,7 +111,7 @@ def write_bundle(
 def _files(
     path: Path, graph: onnx.ModelProto, told: Told, rows: ParityRows, seen: Rows | None
 ) -> dict[str, bytes]:
-    if graph.ByteSize() >= LARGEST[GRAPH] - _FRONT_BYTES:
+    if graph.ByteSize() >= LARGEST_GRAPH:
         problem = f"the graph must be below {LARGEST[GRAPH] / 1e6:g} MB, got {graph.ByteSize() / 1e6:.1f} MB"
         way_out = "train fewer or shallower trees, or a narrower network"
         raise InputError(path / GRAPH, "", f"{problem}; {way_out}")

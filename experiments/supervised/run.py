@@ -10,6 +10,8 @@ from rich.console import Console
 
 from experiments.look import save
 from experiments.run_folder import RunFolder
+from experiments.shadow.writer import LARGEST_GRAPH
+from experiments.supervised.bundle import forecaster_bundle
 from experiments.supervised.card import write_card
 from experiments.supervised.config import ModelsConfig
 from experiments.supervised.feedback import Watch, watch
@@ -83,7 +85,8 @@ def _evaluate(run: RunFolder, config: ModelsConfig, one: Task, tell: Tell) -> No
     folder = run.file(one.name)
     found = one.evaluate(config, folder, tell)
     tell("export")
-    models = {name: _export(folder, name, shipped) for name, shipped in found.shipped.items()}
+    training = {"config": config.model_dump(mode="json"), "seeds": config.seeds}
+    models = {name: _export(folder, one, name, it, training) for name, it in found.shipped.items()}
     slowest = max((told["p99_ms"] for told in models.values()), default=NAN)
     taken = Measure("p99 of one row", slowest, target=one.p99_ms, unit="ms", lower_is_better=True)
     found = found._replace(measures=[*found.measures, taken])
@@ -113,12 +116,15 @@ def _evaluate(run: RunFolder, config: ModelsConfig, one: Task, tell: Tell) -> No
     )
 
 
-def _export(folder: Path, name: str, shipped: Shipped) -> dict[str, Any]:
+def _export(folder: Path, one: Task, name: str, shipped: Shipped, training: dict[str, Any]) -> dict[str, Any]:
+    """Write a model as a graph, and in ``bundles/`` as a bundle if it may be one; gives how it does."""
     proto = graph(shipped.model)
     raw = proto.SerializeToString()
     write_whole(folder / f"{name}.onnx", lambda stream: stream.write(raw))
     parity = measure(proto, shipped.model, shipped.rows)
     model = shipped.model
+    if parity.size_bytes < LARGEST_GRAPH:
+        forecaster_bundle(folder / "bundles" / name, name, one.name, model, shipped.rows, training)
     return {"kind": model.kind, "inputs": model.inputs, "outputs": model.outputs, **parity._asdict()}
 
 
