@@ -87,11 +87,16 @@ def run_experiment(config: ExperimentConfig, root: Path, console: Console) -> Fi
         with Crew(config.workers, console) as crew:
             train_stages(run, config, crew)
             evaluate_stages(run, config, crew)
-        with console.status("export"):
-            exported = export_bundles(run, config)
-        with console.status("report"):
-            summary = publish(run, config)
-        run.finish()
+        return closing_stages(run, config, console)
+
+
+def closing_stages(run: RunFolder, config: ExperimentConfig, console: Console) -> Finished:
+    """Bundles and report; the run is finished then."""
+    with console.status("export"):
+        exported = export_bundles(run, config)
+    with console.status("report"):
+        summary = publish(run, config)
+    run.finish()
     return Finished(
         folder=run.path,
         report=run.file("report.md"),
