@@ -12,14 +12,14 @@ from agents.learners.models import fitting_kinds
 from envs.base import WorldEnv
 from experiments.bundles import export_bundles
 from experiments.compositions import composed
-from experiments.config import ExperimentConfig, check_names
+from experiments.config import SELECTORS, ExperimentConfig, check_names
 from experiments.evaluate import evaluation, join_episodes
 from experiments.optimum import bounds, search
 from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
 from experiments.splits import environment_class, episodes_of
 from experiments.summary import Summary
-from experiments.train import SELECTORS, reference_runs, training
+from experiments.train import reference_runs, training
 from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec

@@ -49,7 +49,7 @@ class Crew:
         self._pool = ProcessPoolExecutor(
             workers or os.cpu_count() or 1,
             mp_context=context,
-            initializer=begin_worker,
+            initializer=_begin,
             initargs=(self._reports,),
         )
 
@@ -160,14 +160,23 @@ def nothing_hears_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_worker(reports: Any = None) -> None:
-    """Prepare a worker: a second thread slows networks of this size down; Ctrl-C is for the parent to see."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
+def _begin(reports: Any) -> None:
+    obey_parent()
+    one_thread()
     global _reports
     _reports = reports
+
+
+def obey_parent() -> None:
+    """Prepare a worker: Ctrl-C is for the parent to see, and who has none left ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def one_thread() -> None:
+    """A second thread slows networks of this size down."""
+    import torch
+
     torch.set_num_threads(1)
 
 

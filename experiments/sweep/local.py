@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from experiments.sweep.scheduler import Ended
 from experiments.sweep.worker import Job, Work, perform, work
-from experiments.work import begin_worker, nothing_hears_ctrl_c
+from experiments.work import nothing_hears_ctrl_c, obey_parent
 
 _PATIENCE_S = 5.0
 
@@ -105,6 +105,6 @@ def _join(process: BaseProcess) -> None:
 
 
 def _serve(do: Work, job: Job, word: Connection) -> None:
-    begin_worker()
+    obey_parent()
     word.send(perform(do, job))
     word.close()

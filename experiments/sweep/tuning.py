@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from experiments.config import ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig
 from experiments.sweep.config import SweepFile, TuneConfig
 from experiments.sweep.expansion import changed, checked
 from experiments.sweep.progress import curve
@@ -183,8 +183,6 @@ class Tuning:
 
 def _alone(file: SweepFile, learner: str, settings: TuneConfig) -> Tree:
     """The experiment with this learner alone, and nothing besides that would be trained."""
-    from experiments.train import SELECTORS
-
     tree = copy.deepcopy(file.experiment)
     own = [
         one

@@ -99,8 +99,9 @@ def work(job: Job) -> None:
         return
 
     from experiments.pipeline import closing_stages, evaluate_stages, train_stages
-    from experiments.work import Alone
+    from experiments.work import Alone, one_thread
 
+    one_thread()
     with _taken(job) as run:
         if run.stage_done(job.until):  # by someone who was faster
             return

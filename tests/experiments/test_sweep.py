@@ -29,7 +29,7 @@ evaluation: {train_episodes: 2, validation_episodes: 2, test_episodes: 2, search
 policies: [none, zstd]
 tensorboard: false
 """
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 
 @pytest.fixture
@@ -218,8 +218,11 @@ def do(job):
         if job.config.seed == 1:
             raise ValueError("one bad run")
         while len(done := legs.read_text().split() if legs.exists() else []) < 10:
-            legs.write_text(" ".join([*done, str(os.getpid())]))
-            time.sleep(0.05 if job.config.seed == 0 else 0)
+            fresh = run.file("legs.new")
+            fresh.write_text(" ".join([*done, str(os.getpid())]))
+            fresh.replace(legs)
+            while job.config.seed == 0 and len(done) == 2 and not (job.root / "killed").exists():
+                time.sleep(0.05)  # the test kills it here
         run.finish()
 """
 
@@ -237,9 +240,10 @@ def test_a_process_that_is_killed_is_replaced_and_goes_on_where_it_was(write, tm
         assert time.monotonic() < deadline
         runs = runs_of(jobs[0])
         legs = runs[0].file("legs.txt") if runs else None
-        if not killed and legs and legs.exists() and len(legs.read_text().split()) >= 2:
+        if not killed and legs and legs.exists() and len(legs.read_text().split()) == 3:
             killed.append(int(runs[0].file("lock").read_text()))
             os.kill(killed[0], signal.SIGKILL)
+            (tmp_path / "killed").touch()
 
     with LocalScheduler(2, stand_in_of_sweeps.do) as scheduler:
         failed = see_through(jobs, scheduler, watch)
@@ -248,9 +252,7 @@ def test_a_process_that_is_killed_is_replaced_and_goes_on_where_it_was(write, tm
     assert "Traceback" in jobs[1].log.read_text()
     assert [len(runs_of(job)) for job in jobs] == [1, 1, 1]
     workers = runs_of(jobs[0])[0].file("legs.txt").read_text().split()
-    assert len(workers) == 10
-    assert workers.count(str(killed[0])) >= 2
-    assert len(set(workers)) == 2
+    assert [worker == str(killed[0]) for worker in workers] == [True] * 3 + [False] * 7
     assert not jobs[0].log.exists()
 
 
@@ -274,7 +276,7 @@ def test_a_sweep_leaves_ordinary_runs_a_table_a_page_and_a_figure_and_does_nothi
     page = (root / "small" / SWEEP / "sweep.md").read_text()
     assert "Does the price of a CPU second matter?" in page
 
-    runs = sorted(path.parent for path in (root / "small").glob("*/report.md"))
+    runs = sorted(path.parent for path in (root / "small").glob("*-1/report.md"))
     assert len(runs) == 2
     code, printed, _ = say("compare", *runs)
     assert (code, printed.count("Does the price")) == (0, 2)

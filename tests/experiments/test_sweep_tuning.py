@@ -11,6 +11,7 @@ from experiments.sweep.config import read_sweep
 from experiments.sweep.history import best_trial, trials_frame, write_history, write_tuned
 from experiments.sweep.scheduler import ATTEMPTS, Ended
 from experiments.sweep.tuning import STUDY, Tuning
+from experiments.sweep.worker import runs_of
 from sim.errors import InputError
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install 'dwcp-gym[tune]'")
@@ -51,6 +52,8 @@ class Pretended:
 
     def begin(self, job):
         self.running[job.digest] = job
+        if not runs_of(job):
+            RunFolder.create(job.config, job.root).release()
 
     def stop(self, job):
         self.stopped.append(job.digest)
@@ -63,20 +66,21 @@ class Pretended:
         if self.lost:
             del self.running[job.digest]
             return [Ended(job, "gone", self.lost.pop())]
-        leg = self.legs[job.digest] = self.legs.get(job.digest, 0) + 1
+        self.legs[job.digest] = self.legs.get(job.digest, 0) + 1
         learner = job.config.learners[0]
+        (run,) = runs_of(job)
+        leg = 1 + len(list(run.path.glob("learners/*/checkpoints/leg-*")))
         curve = [
             {"step": 1000 * (n + 1), "validation_cost": cost_of(learner) + 0.01 * (LEGS - 1 - n)}
             for n in range(leg)
         ]
-        with RunFolder.create(job.config, job.root) as run:
-            place = run.file("learners", "ppo-0", "checkpoints", f"leg-{leg}", "training.json")
-            place.parent.mkdir(parents=True)
-            place.write_text(json.dumps({"curve": curve}))
-            if leg < LEGS:
-                return []
-            table = "".join(f"{row['step']},{row['validation_cost']}\n" for row in curve)
-            run.file("learners", "ppo-0", "curves.csv").write_text(f"step,validation_cost\n{table}")
+        place = run.file("learners", "ppo-0", "checkpoints", f"leg-{leg}", "training.json")
+        place.parent.mkdir(parents=True)
+        place.write_text(json.dumps({"curve": curve}))
+        if leg < LEGS:
+            return []
+        table = "".join(f"{row['step']},{row['validation_cost']}\n" for row in curve)
+        run.file("learners", "ppo-0", "curves.csv").write_text(f"step,validation_cost\n{table}")
         del self.running[job.digest]
         return [Ended(job)]
 
@@ -95,10 +99,10 @@ def still(standing):
 
 
 def test_the_search_begins_with_the_config_ends_near_the_optimum_and_cuts_poor_trials_short(tuning):
-    search, scheduler = tuning(30), Pretended()
+    search, scheduler = tuning(24), Pretended()
     search.run(scheduler, still)
     frame = trials_frame(search)
-    assert len(frame) == 30
+    assert len(frame) == 24
     assert (float(frame["rate"][0]), frame["layers"][0]) == (1e-4, "[64, 64]")
     assert frame["validation_cost"][0] == pytest.approx(0.9)
     best = best_trial(frame)
@@ -107,14 +111,14 @@ def test_the_search_begins_with_the_config_ends_near_the_optimum_and_cuts_poor_t
     assert len(cut) >= 5
     assert (cut["validations"] < LEGS).all()
     assert (cut["validations"] >= 2).all()  # one is the warm-up
-    assert sum(scheduler.legs.values()) < 30 * LEGS
+    assert sum(scheduler.legs.values()) < 24 * LEGS
     assert len(scheduler.stopped) == len(cut)
 
 
 def test_the_same_seed_gives_the_same_study_with_one_worker(tuning, tmp_path):
     frames = []
     for name in ("first", "second"):
-        search = tuning(8, tmp_path / name)
+        search = tuning(4, tmp_path / name)
         search.run(Pretended(), still)
         frames.append(trials_frame(search))
     assert frames[0].equals(frames[1])
@@ -167,7 +171,7 @@ def test_trials_train_this_learner_alone_and_no_selector(tuning):
 
 
 def test_the_best_settings_leave_as_a_config_that_runs(tuning, tmp_path):
-    search = tuning(6)
+    search = tuning(3)
     search.run(Pretended(), still)
     frame, page = write_history(search, "ppo")
     best = best_trial(frame)
