@@ -12,7 +12,7 @@ from agents.catalogue import kind_of, make_policy
 from agents.learners.models import KINDS, load_model
 from envs.base import WorldEnv
 from experiments.actions import action_names, described
-from experiments.config import ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig
 from experiments.evidence import read_evidence
 from experiments.onnx_graphs import sb3_graph, selector_graph
 from experiments.publish import MODELS_FILE
@@ -23,7 +23,7 @@ from experiments.shadow.played import Played, questions
 from experiments.shadow.rule_graphs import rule_graph, rule_names
 from experiments.shadow.writer import ParityRows, Told, write_bundle
 from experiments.splits import Episodes, Split, episodes_of
-from experiments.train import SELECTORS, best_seed, learner_folder, learner_of, load_selector, trained_policy
+from experiments.train import best_seed, learner_folder, learner_of, load_selector, trained_policy
 from sim.episode import Episode, draw_episode
 from sim.errors import InputError
 from sim.files import write_json, writing

@@ -19,6 +19,7 @@ from experiments.serving.commands import serve
 from experiments.shadow.commands import bundle_app
 from experiments.store.commands import app as telemetry
 from experiments.supervised.commands import app as supervised
+from experiments.sweep.commands import sweep, tune
 from experiments.testbed import app as testbed
 from sim.calibration.choice import choose
 from sim.errors import InputError
@@ -44,6 +45,8 @@ app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.add_typer(supervised, name="supervised")
 app.command()(serve)
+app.command()(sweep)
+app.command()(tune)
 console = Console()
 
 Config = Annotated[
@@ -118,6 +121,9 @@ def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one o
         if (folder / "plays.parquet").exists():
             _compare_real(folder)
             continue
+        if (table := folder / "sweep" / "runs.csv").exists():
+            _compare_sweep(table)
+            continue
         run_folder = RunFolder.existing(folder)
         settings = load(run_folder.file("config.yaml"), ExperimentConfig)
         path = run_folder.file("summary.json")
@@ -143,6 +149,13 @@ def report(folder: Folder) -> None:
         _say("report", run_folder.file("report.md"))
         if settings.tensorboard:
             _say("tensorboard", f"tensorboard --logdir {run_folder.file(TENSORBOARD)}")
+
+
+def _compare_sweep(path: Path) -> None:
+    from experiments.sweep.results import read_frame, result_table
+
+    _say("sweep", path.parent)
+    console.print(result_table(read_frame(path), "Cost, % of the best static policy's (lowest–highest run)"))
 
 
 def _compare_real(folder: Path) -> None:

@@ -15,6 +15,9 @@ REFERENCES = ("best_static", "best_found", "bound")
 found by search, and the bound that no policy falls below.
 """
 
+SELECTORS = ("ensemble", "nn19")
+"""Policies that are trained from labels."""
+
 
 def _repeated(names: Collection[str]) -> str:
     """The first name that stands twice, or nothing.

@@ -16,11 +16,11 @@ from agents.policy import Action, Observation, Policy
 from envs.base import WorldEnv
 from experiments.actions import action_names
 from experiments.compositions import composed, composition_of
-from experiments.config import ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig
 from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
 from experiments.stats import percentiles
-from experiments.train import SELECTORS, trained_policy
+from experiments.train import trained_policy
 from experiments.work import Crew
 from sim.files import write_parquet
 from sim.units import MBIT

@@ -10,11 +10,11 @@ from agents.planner import MOVES_A_PASS
 from agents.planner import search as search_plan
 from agents.planner_bracket import CodecPlan, bound_for, questions_of, realised
 from agents.play import play
-from experiments.config import ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig
 from experiments.evaluate import Decisions, oracle_of, played_row, write_episodes
 from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
-from experiments.train import SELECTORS, trained_policy
+from experiments.train import trained_policy
 from experiments.work import Crew
 from sim.randomness import stream
 

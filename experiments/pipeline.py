@@ -12,14 +12,14 @@ from agents.learners.models import fitting_kinds
 from envs.base import WorldEnv
 from experiments.bundles import export_bundles
 from experiments.compositions import composed
-from experiments.config import ExperimentConfig, check_names
+from experiments.config import SELECTORS, ExperimentConfig, check_names
 from experiments.evaluate import evaluation, join_episodes
 from experiments.optimum import bounds, search
 from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
 from experiments.splits import environment_class, episodes_of
 from experiments.summary import Summary
-from experiments.train import SELECTORS, reference_runs, training
+from experiments.train import reference_runs, training
 from experiments.work import Crew
 from sim.catalogue import SCENARIOS
 from sim.codecs import CODECS, parse_codec
@@ -87,11 +87,16 @@ def run_experiment(config: ExperimentConfig, root: Path, console: Console) -> Fi
         with Crew(config.workers, console) as crew:
             train_stages(run, config, crew)
             evaluate_stages(run, config, crew)
-        with console.status("export"):
-            exported = export_bundles(run, config)
-        with console.status("report"):
-            summary = publish(run, config)
-        run.finish()
+        return closing_stages(run, config, console)
+
+
+def closing_stages(run: RunFolder, config: ExperimentConfig, console: Console) -> Finished:
+    """Bundles and report; the run is finished then."""
+    with console.status("export"):
+        exported = export_bundles(run, config)
+    with console.status("report"):
+        summary = publish(run, config)
+    run.finish()
     return Finished(
         folder=run.path,
         report=run.file("report.md"),

@@ -41,6 +41,10 @@ FINISHED = "finished"
 LATEST = "latest"
 
 
+class BusyError(InputError):
+    """Another process works on the run."""
+
+
 class RunFolder:
     """``results/<experiment>/<digest>-<number>/``: the files of one run and the stages it has behind it.
 
@@ -135,7 +139,8 @@ class RunFolder:
         """Hold the folder until ``release``; nothing happens when this object holds it already.
 
         Raises:
-            InputError: If another holds it, with its process id, or the file system refuses.
+            BusyError: If another holds it, with its process id.
+            InputError: If the file system refuses.
         """
         if self._lock is not None:
             return
@@ -150,7 +155,7 @@ class RunFolder:
                     holder = stream.read().strip() or "unknown"
                     stream.close()
                     problem = f"process {holder} works on this run; wait for it, or stop it and resume here"
-                    raise InputError(self.path, "", problem) from busy
+                    raise BusyError(self.path, "", problem) from busy
                 except OSError:
                     stream.close()
                     raise

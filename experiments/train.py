@@ -22,7 +22,7 @@ from agents.supervised.network import Layer, NetworkConfig
 from agents.supervised.selector import Selector
 from agents.supervised.trees import TreesConfig
 from agents.supervised.two_class import TwoClassNetwork
-from experiments.config import ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig
 from experiments.graph_policy import GraphPolicy
 from experiments.onnx_graphs import selector_graph
 from experiments.run_folder import RunFolder
@@ -33,7 +33,6 @@ from sim.errors import InputError
 from sim.files import write_text, write_whole
 from sim.randomness import stream
 
-SELECTORS = ("ensemble", "nn19")
 _VALIDATION_SHARE = 4
 """Every fourth labelled episode tells the selectors when to stop."""
 

@@ -47,7 +47,10 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         self._reports: SimpleQueue[int] = context.SimpleQueue()
         self._pool = ProcessPoolExecutor(
-            workers or os.cpu_count() or 1, mp_context=context, initializer=_begin, initargs=(self._reports,)
+            workers or os.cpu_count() or 1,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(self._reports,),
         )
 
     def __enter__(self) -> "Crew":
@@ -88,7 +91,7 @@ class Crew:
         )
         with bar:
             line = bar.add_task(stage, total=len(tasks) if units is None else units)
-            with _nothing_hears_ctrl_c():
+            with nothing_hears_ctrl_c():
                 futures = [self._pool.submit(function, task) for task in tasks]
             waiting: set[Future[Result]] = set(futures)
             while waiting:
@@ -111,6 +114,22 @@ class Crew:
         return total
 
 
+class Alone(Crew):
+    """The same in this very process, without a bar: for a run that is itself one of many side by side."""
+
+    def __init__(self) -> None:
+        """Nothing is started."""
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left."""
+
+    def map(
+        self, stage: str, function: Callable[[Task], Result], tasks: Sequence[Task], units: int | None = None
+    ) -> list[Result]:
+        """Results of all tasks, in their order."""
+        return [function(task) for task in tasks]
+
+
 def report(units: int) -> None:
     """Tell the bar of the running stage, from inside a task, how much was done."""
     if _reports is not None and units:
@@ -129,7 +148,7 @@ def _first_error(stage: str, future: "Future[Any]") -> BaseException:
 
 
 @contextmanager
-def _nothing_hears_ctrl_c() -> Iterator[None]:
+def nothing_hears_ctrl_c() -> Iterator[None]:
     """Processes that start meanwhile never see Ctrl-C; the parent sees it afterwards."""
     if os.name != "posix":
         yield
@@ -142,13 +161,22 @@ def _nothing_hears_ctrl_c() -> Iterator[None]:
 
 
 def _begin(reports: Any) -> None:
-    """Prepare a worker: a second thread slows networks of this size down; Ctrl-C is for the parent to see."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
+    obey_parent()
+    one_thread()
     global _reports
     _reports = reports
+
+
+def obey_parent() -> None:
+    """Prepare a worker: Ctrl-C is for the parent to see, and who has none left ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def one_thread() -> None:
+    """A second thread slows networks of this size down."""
+    import torch
+
     torch.set_num_threads(1)
 
 

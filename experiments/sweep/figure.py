@@ -1,0 +1,88 @@
+"""The figure of a sweep: validation cost against each key that is swept."""
+
+import math
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.look import INK, PAR, colour, panels
+from experiments.sweep.expansion import SEED, endings
+from experiments.sweep.results import FIXED, LEARNED
+
+COLUMNS: Final = 3
+MOST_KEYS: Final = 9
+"""More panels than this no one reads."""
+
+
+def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
+    """A panel a key: a dot a run, a line through the medians; None when nothing is swept or nothing ran."""
+    keys = [name for name in frame.columns if name not in (*FIXED, SEED) and frame[name].nunique() > 1]
+    keys = keys[:MOST_KEYS]
+    shown = frame[(frame["kind"] == LEARNED) & frame["validation_cost"].notna()]
+    if shown.empty:
+        shown = frame[(frame["kind"] != "static") & frame["validation_cost"].notna()]
+    if not keys or shown.empty:
+        return None
+    columns, lines = min(COLUMNS, len(keys)), -(-len(keys) // COLUMNS)
+    figure, charts = panels(
+        lines,
+        columns,
+        1.2 + 2.5 * lines,
+        "Which of the swept settings matter?",
+        "Validation cost, % of the best static policy's. A dot a run, a line through the medians.",
+    )
+    names = endings(keys)
+    for number, axes in enumerate(charts):
+        if number >= len(keys):
+            axes.set_visible(False)
+            continue
+        _panel(axes, shown, keys[number])
+        axes.set_xlabel(names[keys[number]])
+    _legend(figure, shown)
+    height = 1.2 + 2.5 * lines
+    figure.subplots_adjust(
+        left=0.07, right=0.985, top=1 - 0.95 / height, bottom=0.5 / height, wspace=0.22, hspace=0.45
+    )
+    return figure
+
+
+def _panel(axes: Axes, frame: pd.DataFrame, key: str) -> None:
+    values = list(dict.fromkeys(frame[key].dropna()))
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce")
+    numeric = bool(numbers.notna().all())
+    order = [values[place] for place in np.argsort(numbers)] if numeric else values
+    many = numeric and len(values) > 8
+    spots = {value: float(value) if many else float(place) for place, value in enumerate(order)}
+    for policy, rows in frame.groupby("policy", sort=False):
+        shade = colour(str(policy), str(rows["kind"].iloc[0]))
+        where = rows[key].map(spots)
+        axes.plot(
+            where, 100 * rows["validation_cost"], "o", color=shade, alpha=0.55, markersize=4.5, zorder=3
+        )
+        if not many:
+            medians = 100 * rows.groupby(where)["validation_cost"].median()
+            axes.plot(medians.index, medians, color=shade, linewidth=1.8, zorder=2)
+    low, high = axes.get_ylim()
+    if low < 100 < high:
+        axes.axhline(100, color=PAR, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
+    if many:
+        if min(spots.values()) > 0 and math.log10(max(spots.values()) / min(spots.values())) > 1.5:
+            axes.set_xscale("log")
+    else:
+        axes.set_xticks(range(len(order)), [str(value) for value in order])
+        axes.set_xlim(-0.4, len(order) - 0.6)
+    axes.grid(axis="y")
+
+
+def _legend(figure: Figure, frame: pd.DataFrame) -> None:
+    kinds = dict(zip(frame["policy"], frame["kind"], strict=True))
+    right = 0.988
+    for policy, kind in reversed(kinds.items()):
+        text = figure.text(
+            right, 0.995, policy, color=colour(policy, kind) if len(kinds) > 1 else INK,
+            fontsize=10, fontweight="bold", ha="right", va="top",
+        )  # fmt: skip
+        right -= 0.012 * len(text.get_text()) + 0.01

@@ -1,0 +1,119 @@
+"""The same sweep on a Ray cluster of two machines: one is lost in the middle, and no run with it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from experiments.sweep.config import read_sweep
+from experiments.sweep.expansion import expand
+from experiments.sweep.scheduler import see_through
+from experiments.sweep.worker import job_of, runs_of
+from sim.errors import InputError
+
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dwcp-gym[ray]'")
+
+LEGS = 12
+PATIENCE_S = 240.0
+SWEEP = """
+name: clustered
+title: Is anything lost?
+environment: {scenarios: [metro], codecs: [none, zstd]}
+policies: [none, zstd]
+sweep: {grid: {seed: [0, 1, 2, 3, 4]}}
+"""
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two machines with a core each, as Ray sees it."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")
+    size = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=size)
+    try:
+        made.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    (tmp_path / "clustered.yaml").write_text(SWEEP)
+    points = expand(read_sweep(tmp_path / "clustered.yaml"))
+    return [job_of(point.config, tmp_path / "results", "finished") for point in points]
+
+
+def legs_of(job):
+    """The process behind each leg of a run, in the order that they were done."""
+    for run in runs_of(job):
+        if run.file("legs.txt").exists():
+            return run.file("legs.txt").read_text().split()
+    return []
+
+
+def stand_in():
+    """A run of short legs, each with the process that did it; made inside, so that it travels by value."""
+
+    def do(job):
+        import os
+        import time
+
+        from experiments.run_folder import RunFolder
+
+        with RunFolder.create(job.config, job.root) as run:
+            legs = run.file("legs.txt")
+            while len(done := legs.read_text().split() if legs.exists() else []) < 12:
+                run.file("legs.new").write_text(" ".join([*done, str(os.getpid())]))
+                run.file("legs.new").replace(legs)
+                flag = {2: "killed", 5: "lost"}.get(len(done))  # the test does it to those that wait here
+                while flag and not (job.root / flag).exists():
+                    time.sleep(0.1)
+            run.finish()
+
+    return do
+
+
+def test_a_worker_is_killed_and_a_machine_is_lost_and_every_run_is_done_once(cluster, jobs):
+    from experiments.sweep.cluster import RayScheduler
+
+    killed, lost, deadline = [], [], time.monotonic() + PATIENCE_S
+
+    def watch(standing):
+        assert time.monotonic() < deadline
+        legs = {job.digest: legs_of(job) for job in jobs if job.digest in standing.running}
+        third = [digest for digest, done in legs.items() if len(done) == 3]
+        if third and not killed:
+            killed.extend([third[0], legs[third[0]][-1]])
+            os.kill(int(killed[1]), signal.SIGKILL)
+            (jobs[0].root / "killed").touch()
+        elif not lost and len(legs) == 2 and all(len(done) == 6 for done in legs.values()):
+            lost.append(next(iter(cluster.worker_nodes)))
+            cluster.remove_node(lost[0], allow_graceful=False)
+            (jobs[0].root / "lost").touch()
+
+    with RayScheduler(cluster.address, stand_in()) as scheduler:
+        assert scheduler.room() == 2
+        failed = see_through(jobs, scheduler, watch)
+    assert failed == {}
+    assert (len(killed), len(lost)) == (2, 1)
+    for job in jobs:
+        assert [run.finished for run in runs_of(job)] == [True]
+        assert len(legs_of(job)) == LEGS  # nothing lost, nothing done twice
+    dead = next(legs_of(job) for job in jobs if job.digest == killed[0])
+    assert [worker == killed[1] for worker in dead] == [True] * 3 + [False] * 9
+    shared = [job for job in jobs if len(set(legs_of(job))) > 1]
+    assert len(shared) >= 2  # that of the killed worker, and that of the lost machine
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_one_line(monkeypatch):
+    from experiments.sweep.cluster import RayScheduler
+
+    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "1")
+    with pytest.raises(InputError, match=r"--address: 127\.0\.0\.1:1: no Ray cluster answers"):
+        RayScheduler("127.0.0.1:1")
