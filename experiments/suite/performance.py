@@ -1,0 +1,223 @@
+"""The suite at work: contenders play, results are verified, hashes are drawn anew; in many processes."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.splits import Split
+from experiments.suite.contenders import CATALOGUE, Contender, maker
+from experiments.suite.definition import PLAYED, Suite, hashes_of, shipped
+from experiments.suite.playing import TOLERANCE, IllegalError, Stage, answer_shape
+from experiments.suite.result import Part, Result, Told, part_of, unpack
+from experiments.work import Crew
+from sim.errors import InputError
+
+
+class Cell(NamedTuple):
+    """Where a policy plays: one scenario and split of a question."""
+
+    task: str
+    scenario: str
+    split: Split
+
+
+class Verdict(NamedTuple):
+    """What came of replaying a part of a result.
+
+    Attributes:
+        cell: Which.
+        seed: Of the training.
+        problem: Why it is refused; empty if it is as it says.
+        difference: Largest relative difference of a cost.
+        replayed: Episodes whose answers were replayed; of the others the policy itself was played again.
+        played: Episodes that the policy itself was played on again.
+    """
+
+    cell: Cell
+    seed: int
+    problem: str
+    difference: float
+    replayed: int
+    played: int
+
+
+def cells(suite: Suite, task: str, scenarios: Sequence[str] = (), splits: Sequence[str] = ()) -> list[Cell]:
+    """Cells of a question, all or those of some scenarios and splits.
+
+    Raises:
+        InputError: If the question has no such scenario or split.
+    """
+    known = suite.scenarios(task)
+    for name in scenarios:
+        if name not in known:
+            raise InputError("--scenario", "", f"{task} has no '{name}'; there are {', '.join(known)}")
+    for split in splits:
+        if split not in PLAYED:
+            raise InputError("--split", "", f"expected one of {', '.join(PLAYED)}, got '{split}'")
+    return [
+        Cell(task, scenario, split)
+        for scenario, compared in known.items()
+        for split in (PLAYED[:2] if compared == "test" else PLAYED[2:])
+        if (not scenarios or scenario in scenarios) and (not splits or split in splits)
+    ]
+
+
+class _Show(NamedTuple):
+    """What a worker plays: some contenders in one cell."""
+
+    cell: Cell
+    contenders: tuple[Contender, ...]
+    keep: bool
+
+
+def perform(
+    crew: Crew, contenders: Sequence[Contender], wanted: Sequence[Cell], *, keep: bool = True
+) -> list[Result]:
+    """Let contenders play in all cells of their question; one result each, its trainings in it.
+
+    Args:
+        crew: Who works.
+        contenders: Trainings of one policy have one name and seeds of their own.
+        wanted: Where.
+        keep: Whether results hold the answers, and not only their hash.
+    """
+    suite = shipped()
+    shows = [
+        _Show(cell, own, keep)
+        for cell in wanted
+        if (own := tuple(one for one in contenders if one.task == cell.task))
+    ]
+    found = crew.map("playing", _play, shows)
+    parts: dict[tuple[str, str], list[Part]] = {}
+    for show, of_each in zip(shows, found, strict=True):
+        for contender, part in zip(show.contenders, of_each, strict=True):
+            parts.setdefault((contender.task, contender.name), []).append(part)
+    first = {(one.task, one.name): one for one in reversed(contenders)}
+    return [
+        Result(_told(suite, first[key]), tuple(sorted(own, key=lambda part: part.seed)))
+        for key, own in parts.items()
+    ]
+
+
+def verify(crew: Crew, results: Sequence[Result], *, simpy: bool = False) -> list[list[Verdict]]:
+    """Replay the answers of results on the world, and play those of the catalogue again.
+
+    Args:
+        crew: Who works.
+        results: Of this suite.
+        simpy: Replay in SimPy's world, in place of compiled lanes.
+
+    Returns:
+        Of each result a verdict a part.
+    """
+    trials = [
+        _Trial(Cell(result.told.task, part.scenario, part.split), result.told, part, simpy)
+        for result in results
+        for part in result.parts
+    ]
+    order = sorted(range(len(trials)), key=lambda number: trials[number].cell)  # a worker keeps its stage
+    found = dict(zip(order, crew.map("verifying", _try, [trials[n] for n in order]), strict=True))
+    verdicts = iter([found[number] for number in range(len(trials))])
+    return [[next(verdicts) for _ in result.parts] for result in results]
+
+
+def missing(suite: Suite, result: Result) -> list[str]:
+    """What a result lacks to be set beside others; empty if nothing."""
+    told, seeds = result.told, {part.seed for part in result.parts}
+    if told.suite != suite.digest:
+        return [f"is of another suite, {told.suite}; this one is {suite.digest}: play it again"]
+    wanted = {
+        (seed, cell.scenario, cell.split): suite.count(cell.split)
+        for cell in cells(suite, suite.task(told.task).name)
+        for seed in seeds
+    }
+    has = {(part.seed, part.scenario, part.split): len(part.costs) for part in result.parts}
+    if len(has) < len(result.parts):
+        return ["has a scenario and split twice for one training"]
+    lacking = [f"{scenario} ({split})" for (_, scenario, split), n in wanted.items()
+               if has.get((_, scenario, split)) != n]  # fmt: skip
+    strange = [f"{scenario} ({split})" for _, scenario, split in has.keys() - wanted.keys()]
+    return [f"lacks episodes of {', '.join(dict.fromkeys(lacking))}"] * bool(lacking) + [
+        f"has {', '.join(strange)}, which the suite has not"
+    ] * bool(strange)
+
+
+def frozen(crew: Crew, suite: Suite) -> dict[tuple[str, Split], list[str]]:
+    """Hashes of all episodes of the shipped suite as they are drawn now."""
+    pairs = list(suite.all_splits())
+    return dict(zip(pairs, crew.map("drawing", _draw, pairs), strict=True))
+
+
+def _draw(pair: tuple[str, Split]) -> list[str]:
+    return hashes_of(shipped(), *pair)
+
+
+def _told(suite: Suite, contender: Contender) -> Told:
+    source = {contender.origin: contender.proof}
+    return Told(suite.digest, contender.task, contender.name, contender.kind, contender.about, source)
+
+
+@lru_cache(maxsize=1)
+def _stage(cell: Cell) -> Stage:
+    suite = shipped()
+    return Stage(suite.make_env(cell.task), suite.episodes(cell.scenario, cell.split))
+
+
+def _play(show: _Show) -> list[Part]:
+    env = shipped().make_env(show.cell.task)
+    stage = _stage(show.cell)
+    return [
+        part_of(one.seed, show.cell.scenario, show.cell.split, stage.play(maker(one, env)), keep=show.keep)
+        for one in show.contenders
+    ]
+
+
+class _Trial(NamedTuple):
+    """What a worker verifies."""
+
+    cell: Cell
+    told: Told
+    part: Part
+    simpy: bool
+
+
+def _try(trial: _Trial) -> Verdict:
+    try:
+        return _tried(trial)
+    except (IllegalError, ValueError) as error:
+        return Verdict(trial.cell, trial.part.seed, str(error), float("nan"), 0, 0)
+
+
+def _tried(trial: _Trial) -> Verdict:
+    cell, told, part, simpy = trial
+    env, stage = shipped().make_env(cell.task), _stage(cell)
+    name = told.source.get(CATALOGUE)
+    if not part.packed and name is None:
+        raise IllegalError("holds no answers to replay; play it with --answers")
+    differences, problem = [0.0], ""
+    if part.packed:
+        costs = stage.replay(unpack(part, *answer_shape(env)), simpy=simpy)
+        differences += _differences(part, costs)
+    if name is not None:
+        contender = Contender(cell.task, name, told.kind, "", -1, CATALOGUE, name, name)
+        played = stage.play(maker(contender, env))
+        differences += _differences(part, [one.cost_s for one in played])
+    if max(differences) > TOLERANCE:
+        worst = int(np.argmax(differences[1:])) % len(part.costs)
+        problem = f"episode {worst} costs {max(differences):.2g} more or less than it says, as a share"
+    episodes = len(part.costs)
+    return Verdict(
+        cell,
+        part.seed,
+        problem,
+        max(differences),
+        episodes * bool(part.packed),
+        episodes * (name is not None),
+    )
+
+
+def _differences(part: Part, costs: Sequence[float]) -> list[float]:
+    told = np.array(part.costs)
+    return [float(value) for value in np.abs(np.array(costs) / told - 1.0)]
