@@ -65,9 +65,7 @@ def play(
     results: Results = RESULTS,
     answers: Annotated[
         bool | None,
-        typer.Option(
-            help="Keep every answer in the file; by default where it is a choice, not many numbers."
-        ),
+        typer.Option(help="Keep every answer in the file; by default where that is small."),
     ] = None,
     workers: Workers = None,
 ) -> None:
@@ -100,7 +98,7 @@ def play(
     for result in found:
         path = _path(results, result)
         if whole:
-            kept = result.told.task in ("compression", "scheduling") if answers is None else answers
+            kept = _small(result) if answers is None else answers
             write_result(result if kept else _without_answers(result), path)
     for task in asked:
         own = [result for result in found if result.told.task == task]
@@ -116,9 +114,13 @@ def verify(
         typer.Argument(help="Result files, or folders of them; the leaderboard by default."),
     ] = None,
     simpy: Annotated[bool, typer.Option("--simpy", help="Replay in SimPy's world, the reference.")] = False,
+    bundle: Annotated[
+        list[Path] | None, typer.Option("--bundle", help="Of a result of one: is played again, too.")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Replay the answers of result files, and play those of the catalogue again: do the costs hold?"""
+    from experiments.suite.contenders import bundled
     from experiments.suite.definition import shipped
     from experiments.suite.performance import missing
     from experiments.suite.performance import verify as replay
@@ -137,7 +139,8 @@ def verify(
         if problems := missing(shipped(), result):
             raise InputError(path, "", problems[0])
     with Crew(workers, console) as crew:
-        verdicts = replay(crew, results, simpy=simpy)
+        bundles = [bundled(shipped(), path) for path in bundle or []]
+        verdicts = replay(crew, results, simpy=simpy, bundles=bundles)
     refused = []
     for path, own in zip(paths, verdicts, strict=True):
         wrong = next((verdict for verdict in own if verdict.problem), None)
@@ -214,6 +217,12 @@ def _tasks(given: list[str] | None) -> list[str]:
     from experiments.suite.definition import shipped
 
     return [shipped().task(name).name for name in given or shipped().tasks]
+
+
+def _small(result: "Result") -> bool:
+    """Whether answers fit into a file that is kept: rules of the catalogue can be played again anyway."""
+    tasks = ("compression", "scheduling", "joint")
+    return result.told.task in (tasks[:2] if "catalogue" in result.told.source else tasks)
 
 
 def _path(folder: Path, result: "Result") -> Path:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.splits import Split
-from experiments.suite.contenders import CATALOGUE, Contender, maker
+from experiments.suite.contenders import BUNDLE, CATALOGUE, Contender, maker
 from experiments.suite.definition import PLAYED, Suite, hashes_of, shipped
 from experiments.suite.playing import TOLERANCE, IllegalError, Stage, answer_shape
 from experiments.suite.result import Part, Result, Told, part_of, unpack
@@ -101,19 +101,28 @@ def perform(
     ]
 
 
-def verify(crew: Crew, results: Sequence[Result], *, simpy: bool = False) -> list[list[Verdict]]:
-    """Replay the answers of results on the world, and play those of the catalogue again.
+def verify(
+    crew: Crew, results: Sequence[Result], *, simpy: bool = False, bundles: Sequence[Contender] = ()
+) -> list[list[Verdict]]:
+    """Replay the answers of results on the world, and play those policies again that are at hand.
 
     Args:
         crew: Who works.
         results: Of this suite.
         simpy: Replay in SimPy's world, in place of compiled lanes.
+        bundles: Those at hand, besides the catalogue.
 
     Returns:
         Of each result a verdict a part.
     """
     trials = [
-        _Trial(Cell(result.told.task, part.scenario, part.split), result.told, part, simpy)
+        _Trial(
+            Cell(result.told.task, part.scenario, part.split),
+            result.told,
+            part,
+            simpy,
+            _at_hand(result.told, bundles),
+        )
         for result in results
         for part in result.parts
     ]
@@ -181,41 +190,44 @@ class _Trial(NamedTuple):
     told: Told
     part: Part
     simpy: bool
+    player: Contender | None
 
 
 def _try(trial: _Trial) -> Verdict:
     try:
         return _tried(trial)
+    except KeyError as error:
+        problem = f"there is no policy {error} of {trial.cell.task}"
     except (IllegalError, ValueError) as error:
-        return Verdict(trial.cell, trial.part.seed, str(error), float("nan"), 0, 0)
+        problem = str(error)
+    return Verdict(trial.cell, trial.part.seed, problem, float("nan"), 0, 0)
 
 
 def _tried(trial: _Trial) -> Verdict:
-    cell, told, part, simpy = trial
+    cell, _, part, simpy, player = trial
     env, stage = shipped().make_env(cell.task), _stage(cell)
-    name = told.source.get(CATALOGUE)
-    if not part.packed and name is None:
-        raise IllegalError("holds no answers to replay; play it with --answers")
+    if not part.packed and player is None:
+        raise IllegalError("holds no answers to replay; hand over its --bundle, or play it with --answers")
     differences, problem = [0.0], ""
     if part.packed:
         costs = stage.replay(unpack(part, *answer_shape(env)), simpy=simpy)
         differences += _differences(part, costs)
-    if name is not None:
-        contender = Contender(cell.task, name, told.kind, "", -1, CATALOGUE, name, name)
-        played = stage.play(maker(contender, env))
+    if player is not None:
+        played = stage.play(maker(player, env))
         differences += _differences(part, [one.cost_s for one in played])
     if max(differences) > TOLERANCE:
         worst = int(np.argmax(differences[1:])) % len(part.costs)
         problem = f"episode {worst} costs {max(differences):.2g} more or less than it says, as a share"
-    episodes = len(part.costs)
-    return Verdict(
-        cell,
-        part.seed,
-        problem,
-        max(differences),
-        episodes * bool(part.packed),
-        episodes * (name is not None),
-    )
+    count = len(part.costs)
+    replayed, again = count * bool(part.packed), count * (player is not None)
+    return Verdict(cell, part.seed, problem, max(differences), replayed, again)
+
+
+def _at_hand(told: Told, bundles: Sequence[Contender]) -> Contender | None:
+    """The policy that a result is of, if it can be played again."""
+    if name := told.source.get(CATALOGUE):
+        return Contender(told.task, name, told.kind, "", -1, CATALOGUE, name, name)
+    return next((one for one in bundles if one.proof == told.source.get(BUNDLE)), None)
 
 
 def _differences(part: Part, costs: Sequence[float]) -> list[float]:
