@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,11 @@ from experiments.suite.playing import TOLERANCE, IllegalError, Stage, answer_sha
 from experiments.suite.result import Part, Result, Told, part_of, unpack
 from experiments.work import Crew
 from sim.errors import InputError
+
+_ABREAST: Final = 320
+"""Episodes played side by side: a step of many lanes takes little longer than one of few."""
+_TEAM: Final = 6
+"""Contenders that one worker lets play on the same episodes, one after the other."""
 
 
 class Cell(NamedTuple):
@@ -65,9 +70,9 @@ def cells(suite: Suite, task: str, scenarios: Sequence[str] = (), splits: Sequen
 
 
 class _Show(NamedTuple):
-    """What a worker plays: some contenders in one cell."""
+    """What a worker plays: contenders in cells of one question, the episodes of all side by side."""
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     contenders: tuple[Contender, ...]
     keep: bool
 
@@ -85,20 +90,36 @@ def perform(
     """
     suite = shipped()
     shows = [
-        _Show(cell, own, keep)
-        for cell in wanted
-        if (own := tuple(one for one in contenders if one.task == cell.task))
+        _Show(block, tuple(asked), keep)
+        for task in dict.fromkeys(cell.task for cell in wanted)
+        for block in _blocks(suite, [cell for cell in wanted if cell.task == task])
+        for asked in _teams([one for one in contenders if one.task == task])
     ]
     found = crew.map("playing", _play, shows)
     parts: dict[tuple[str, str], list[Part]] = {}
     for show, of_each in zip(shows, found, strict=True):
-        for contender, part in zip(show.contenders, of_each, strict=True):
-            parts.setdefault((contender.task, contender.name), []).append(part)
+        for contender, own in zip(show.contenders, of_each, strict=True):
+            parts.setdefault((contender.task, contender.name), []).extend(own)
     first = {(one.task, one.name): one for one in reversed(contenders)}
     return [
         Result(_told(suite, first[key]), tuple(sorted(own, key=lambda part: part.seed)))
         for key, own in parts.items()
     ]
+
+
+def _blocks(suite: Suite, wanted: Sequence[Cell]) -> list[tuple[Cell, ...]]:
+    """Cells of one question in blocks of so many episodes as are played side by side."""
+    blocks: list[list[Cell]] = [[]]
+    for cell in wanted:
+        if blocks[-1] and sum(suite.count(one.split) for one in [*blocks[-1], cell]) > _ABREAST:
+            blocks.append([])
+        blocks[-1].append(cell)
+    return [tuple(block) for block in blocks]
+
+
+def _teams(contenders: Sequence[Contender]) -> list[list[Contender]]:
+    """Contenders in groups for a worker each."""
+    return [list(contenders[start : start + _TEAM]) for start in range(0, len(contenders), _TEAM)]
 
 
 def verify(
@@ -169,18 +190,25 @@ def _told(suite: Suite, contender: Contender) -> Told:
 
 
 @lru_cache(maxsize=1)
-def _stage(cell: Cell) -> Stage:
+def _stage(*cells: Cell) -> Stage:
     suite = shipped()
-    return Stage(suite.make_env(cell.task), suite.episodes(cell.scenario, cell.split))
+    episodes = [one for cell in cells for one in suite.episodes(cell.scenario, cell.split)]
+    return Stage(suite.make_env(cells[0].task), episodes)
 
 
-def _play(show: _Show) -> list[Part]:
-    env = shipped().make_env(show.cell.task)
-    stage = _stage(show.cell)
-    return [
-        part_of(one.seed, show.cell.scenario, show.cell.split, stage.play(maker(one, env)), keep=show.keep)
-        for one in show.contenders
-    ]
+def _play(show: _Show) -> list[list[Part]]:
+    env, stage = shipped().make_env(show.cells[0].task), _stage(*show.cells)
+    ends = np.cumsum([shipped().count(cell.split) for cell in show.cells]).tolist()
+    found = []
+    for one in show.contenders:
+        played = stage.play(maker(one, env))
+        found.append(
+            [
+                part_of(one.seed, cell.scenario, cell.split, played[start:end], keep=show.keep)
+                for cell, start, end in zip(show.cells, [0, *ends], ends, strict=False)
+            ]
+        )
+    return found
 
 
 class _Trial(NamedTuple):
