@@ -1,6 +1,6 @@
 """``dwcp-gym suite``: dwcp-bench, the frozen episodes, and the leaderboard on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,6 +22,9 @@ app = typer.Typer(
 console = Console()
 
 RESULTS: Final = Path("results/leaderboard")
+_ABREAST: Final = 6
+"""Policies in a table on the terminal."""
+_OTHER: Final = "≠"
 
 Tasks = Annotated[
     list[str] | None, typer.Argument(help="compression, scheduling, allocation, joint; all by default.")
@@ -102,7 +105,8 @@ def play(
             write_result(result if kept else _without_answers(result), path)
     for task in asked:
         own = [result for result in found if result.told.task == task]
-        console.print(_cost_table(own, [cell for cell in wanted if cell.task == task], results))
+        for table in _cost_tables(own, [cell for cell in wanted if cell.task == task], results):
+            console.print(table)
     if whole:
         _say("results", f"{len(found)} files in {results}; `dwcp-gym suite verify` replays them")
 
@@ -233,37 +237,44 @@ def _without_answers(result: "Result") -> "Result":
     return result._replace(parts=tuple(part._replace(packed="") for part in result.parts))
 
 
-def _cost_table(results: "Sequence[Result]", wanted: "Sequence[Cell]", folder: Path) -> Table:
-    """Mean costs; a cell that is not what the leaderboard's file says is marked."""
-    from experiments.suite.playing import TOLERANCE
+def _cost_tables(results: "Sequence[Result]", wanted: "Sequence[Cell]", folder: Path) -> Iterator[Table]:
+    """Mean costs, as many policies abreast as fit; a cell that is not what the file says is marked."""
+    shown = [cell for cell in wanted if cell.split != "validation"] or list(wanted)
+    title = f"{wanted[0].task}: mean cost of an episode, s"
+    for start in range(0, len(results), _ABREAST):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in ("scenario", "split"):
+            table.add_column(name, no_wrap=True)
+        columns = []
+        for result in results[start : start + _ABREAST]:
+            table.add_column(result.told.policy, justify="right")
+            columns.append([_cell(result, _stored(result, folder), cell) for cell in shown])
+        for cell, texts in zip(shown, zip(*columns, strict=True), strict=True):
+            table.add_row(cell.scenario, cell.split, *texts)
+        if any(_OTHER in text for texts in columns for text in texts):
+            table.caption = f"{_OTHER} is not what the file in {folder} says"
+        yield table
+
+
+def _stored(result: "Result", folder: Path) -> "Result | None":
+    """What the leaderboard has of a policy, from this suite."""
     from experiments.suite.result import read_result
 
-    shown = [cell for cell in wanted if cell.split != "validation"] or list(wanted)
-    task = wanted[0].task
-    table = Table(title=f"{task}: mean cost of an episode, s", title_justify="left", box=None, pad_edge=False)
-    table.add_column("policy")
-    for cell in shown:
-        table.add_column(f"{cell.scenario}\n{cell.split}", justify="right")
-    different = False
-    for result in results:
-        path = _path(folder, result)
-        stored = read_result(path) if path.exists() else None
-        texts = []
-        for cell in shown:
-            own = _costs(result, cell)
-            text = f"{sum(own) / len(own):.4g}"
-            if stored is not None and stored.told.suite == result.told.suite:
-                known = _costs(stored, cell)
-                near = len(known) == len(own) and all(
-                    abs(a / b - 1) <= TOLERANCE for a, b in zip(own, known, strict=True)
-                )
-                text += "" if near else " ≠"
-                different |= not near
-            texts.append(text)
-        table.add_row(result.told.policy, *texts)
-    if different:
-        table.caption = f"≠ is not what the file in {folder} says"
-    return table
+    path = _path(folder, result)
+    stored = read_result(path) if path.exists() else None
+    return stored if stored is not None and stored.told.suite == result.told.suite else None
+
+
+def _cell(result: "Result", stored: "Result | None", cell: "Cell") -> str:
+    from experiments.suite.playing import TOLERANCE
+
+    own = _costs(result, cell)
+    text = f"{sum(own) / len(own):.4g}"
+    if stored is None:
+        return text
+    known = _costs(stored, cell)
+    near = [abs(a / b - 1) <= TOLERANCE for a, b in zip(own, known, strict=False)]
+    return text if len(known) == len(own) and all(near) else f"{text} {_OTHER}"
 
 
 def _costs(result: "Result", cell: "Cell") -> list[float]:
