@@ -18,6 +18,7 @@ from experiments.rollout.commands import shadow_app
 from experiments.serving.commands import serve
 from experiments.shadow.commands import bundle_app
 from experiments.store.commands import app as telemetry
+from experiments.suite.commands import app as suite
 from experiments.supervised.commands import app as supervised
 from experiments.sweep.commands import sweep, tune
 from experiments.testbed import app as testbed
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(calibrate, name="calibrate")
 app.add_typer(testbed, name="testbed")
 app.add_typer(telemetry, name="telemetry")
+app.add_typer(suite, name="suite")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.add_typer(supervised, name="supervised")

@@ -11,6 +11,7 @@ from experiments.gallery import draw
 from experiments.headline import HeadlineRow, headline_table
 from experiments.sections import (
     Model,
+    aggregates,
     bound_gap,
     cost_parts,
     goodput,
@@ -20,7 +21,7 @@ from experiments.sections import (
     setup,
     speed,
 )
-from experiments.summary import ALL, BEST_FOUND, BEST_STATIC, BOUND, Summary
+from experiments.summary import ALL, BEST_FOUND, BEST_STATIC, BOUND, Chance, Summary
 from sim.files import write_text
 
 REPORT_FILE: Final = "report.md"
@@ -28,6 +29,8 @@ CAPTIONS: Final = {
     "learning_curves": "Validation cost of the learners by training step, beside policies that do not learn",
     "cost_by_scenario": "Cost of every policy in every scenario, in percent of the best static one",
     "cost_held_out": "The same on scenarios that no policy was trained on",
+    "profiles": "Share of the test episodes on which each policy costs at most so much",
+    "improvement": "Probability that one policy costs less than another on the same test episode",
     "confusion": "What each policy answers where the one-step oracle answers this or that",
     "headroom": "Best static policy, best answers found, and the policies between them, by scenario",
     "timeline": "One episode: who was sent when, with which codec, on which capacity",
@@ -58,6 +61,7 @@ class Extras(NamedTuple):
         versions: Name and version of what the run was made with.
         timeline: PNG of one episode, inside the report's folder.
         models: Exported policies.
+        chance: Of the bands in figures.
     """
 
     question: str = (
@@ -67,6 +71,7 @@ class Extras(NamedTuple):
     versions: Mapping[str, str] = {}
     timeline: Path | None = None
     models: Sequence[Model] = ()
+    chance: Chance = Chance(0, 0.95, 500)
 
 
 def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Extras | None = None) -> Path:
@@ -82,12 +87,13 @@ def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Ext
         InputError: If the folder cannot be written.
     """
     extras = extras or Extras()
-    figures = draw(folder / "figures", evidence, summary)
+    figures = draw(folder / "figures", evidence, summary, extras.chance)
     kind = kinds(evidence.episodes)
     sections = (
         ["# What the policies cost", "", f"**{extras.question}**"],
         _verdicts(summary, kind),
         headline(summary),
+        aggregates(summary),
         headroom(summary, kind),
         bound_gap(summary, kind),
         _figures(folder, figures, extras.timeline),

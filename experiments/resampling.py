@@ -26,6 +26,8 @@ from scipy import stats
 Weights = NDArray[np.float64]
 """How often each run or episode is drawn: shares that add up to 1 in each row, shape (resamples, count)."""
 
+Values = NDArray[np.float64]
+
 Statistic = Callable[[Sequence[Weights], Sequence[Weights]], NDArray[np.float64]]
 """Values of a figure, shape (resamples,), under weights of runs (by policy), episodes (by scenario)."""
 
@@ -63,18 +65,25 @@ class Resampling(NamedTuple):
             shapes: Of each policy its number of runs, then its numbers of episodes, a scenario each.
             statistic: Its values under weights of the runs and of the episodes.
         """
+        return Estimate(*(float(end) for end in self.band(shapes, statistic)))
+
+    def band(self, shapes: Sequence[tuple[int, ...]], statistic: Statistic) -> tuple[Values, Values, Values]:
+        """Likewise for a statistic of several points, shape (resamples, points): value, low and high of each.
+
+        The points are drawn together, but each interval is of its own point only.
+        """
         run_counts, episode_counts = [shape[0] for shape in shapes], shapes[0][1:]
         even_runs, even_episodes = even(run_counts), even(episode_counts)
         runs = [self.weights(count) for count in run_counts]
-        value = float(statistic(even_runs, even_episodes)[0])
+        value = statistic(even_runs, even_episodes)[0]
         drawn = statistic(runs, [self.weights(count) for count in episode_counts])
         repeated = [count for count in run_counts if count > 1]
         if repeated:
             upper = (1 + self.level) / 2
             stretch = stats.t.ppf(upper, min(repeated) - 1) / stats.norm.ppf(upper)
             drawn = drawn + (stretch - 1) * (statistic(runs, even_episodes) - value)
-        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2])
-        return Estimate(value, float(low), float(high))
+        low, high = np.quantile(drawn, [(1 - self.level) / 2, (1 + self.level) / 2], axis=0)
+        return value, low, high
 
 
 def even(counts: Sequence[int]) -> list[Weights]:

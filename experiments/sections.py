@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.evidence import Evidence
 from experiments.headline import SHOWN_PERCENT, HeadlineRow, headline_table
-from experiments.summary import ALL, BEST_FOUND, BOUND, GOODPUT_GOAL, PLAIN, Summary
+from experiments.summary import ALL, BEST_FOUND, BEST_STATIC, BOUND, GOODPUT_GOAL, PLAIN, Summary
 
 COST_PARTS: Final = (
     ("cost_s", "cost, s", 1.0),
@@ -162,6 +162,47 @@ def bound_gap(summary: Summary, kind: Mapping[str, str]) -> list[str]:
         "best static policy).", "",
         *_table(["scenario", "gap, %", *(f"{policy} closes, %" for policy in policies)], lines),
     ]  # fmt: skip
+
+
+def aggregates(summary: Summary) -> list[str]:
+    """Three ways to put all episodes into one number: for each policy, the best first."""
+    rows = [row for row in summary["rows"] if row["metric"] == "cost_relative_iqm"]
+    if not rows:
+        return []
+    pairs = {
+        (pair["policy"], pair["split"]): pair
+        for pair in summary["paired"]
+        if (pair["against"], pair["metric"], pair["scenario"]) == (BEST_STATIC, "cost_s", ALL)
+    }
+    lines = ["## All scenarios in one number", ""]
+    lines += [
+        "*Mean*: as in the tables above, geometric over scenarios. *Interquartile mean*: of the middle "
+        "half of all costs, each beside the best static policy's on the same episode; single disasters and "
+        "triumphs do not move it. *Improvement*: the probability of a lower cost than the best static "
+        "policy's on an episode; a tie is one half.", "",
+    ]  # fmt: skip
+    for split in dict.fromkeys(row["split"] for row in rows):
+        own = sorted((row for row in rows if row["split"] == split), key=lambda row: row["value"])
+        table = []
+        for row in own:
+            pair = pairs.get((row["policy"], split))
+            mean = "–" if pair is None else _around(1 + pair["difference"], pair, 1.0)
+            chance = "–" if pair is None else f"{100 * pair['probability_of_improvement']:.0f}"
+            table.append([row["policy"], mean, _around(row["value"], row, 0.0), chance])
+        lines += _table([split, "mean, %", "interquartile mean, %", "improvement, %"], table)
+        lines += [""]
+    return lines[:-1]
+
+
+def _around(value: float, row: Mapping[str, Any], offset: float) -> str:
+    """A share and its interval in percent.
+
+    >>> _around(0.877, {"low": -0.147, "high": -0.098}, 1.0)
+    '87.7 (85.3 to 90.2)'
+    """
+    low, high = row.get("low", np.nan) + offset, row.get("high", np.nan) + offset
+    known = 100 * (high - low) >= SHOWN_PERCENT
+    return f"{100 * value:.1f}" + (f" ({100 * low:.1f} to {100 * high:.1f})" if known else "")
 
 
 def _share(row: Mapping[Any, Any] | pd.Series) -> str:

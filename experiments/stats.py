@@ -133,6 +133,47 @@ def probability_of_improvement(ours: Sequence[Scores], theirs: Sequence[Scores],
     return Estimate(*(float(min(max(share, 0.0), 1.0)) for share in how.estimate(shapes, statistic)))
 
 
+def performance_profile(
+    scenarios: Sequence[Scores], levels: NDArray[np.float64], how: Resampling
+) -> tuple[Scores, Scores, Scores]:
+    """Share of runs and episodes that cost at most so much: the whole distribution of scores, with its band.
+
+    Bring scenarios of unlike scale to one scale first; each counts alike. Of two policies one whose profile
+    lies above the other's everywhere is better whatever share of the episodes one looks at.
+
+    Args:
+        scenarios: Scores, a scenario each.
+        levels: How much, shape (levels,).
+        how: Chance, level and resamples; the band holds at each level by itself.
+
+    Returns:
+        Share, lower and upper end at each level, each of shape (levels,).
+
+    Raises:
+        ValueError: If the scores are not finite arrays of shape (runs, episodes) with equal runs.
+
+    Source:
+        Dolan, More: Benchmarking optimization software with performance profiles. Mathematical Programming
+        91, 2002. Agarwal et al., NeurIPS 2021, section 4.2: score distributions over runs, with bands.
+
+    >>> scores, levels = np.array([[0.5, 1.0, 1.0, 2.0]]), np.array([0.4, 0.5, 1.0, 2.0])
+    >>> performance_profile([scores], levels, Resampling(np.random.default_rng(0)))[0].tolist()
+    [0.0, 0.25, 0.75, 1.0]
+    """
+    shapes = _shapes(scenarios)
+    below = [(scores[:, :, None] <= levels).astype(np.float64) for scores in scenarios]
+
+    def statistic(runs: Sequence[Weights], episodes: Sequence[Weights]) -> NDArray[np.float64]:
+        shares = [
+            (runs[0][:, :, None] * np.tensordot(drawn, inside, axes=(1, 1))).sum(axis=1)
+            for inside, drawn in zip(below, episodes, strict=True)
+        ]
+        return np.mean(shares, axis=0)
+
+    value, low, high = how.band(shapes, statistic)
+    return value, np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+
+
 def share_of_gap_closed(policy: Scores, static: Scores, best: Scores, how: Resampling) -> Estimate:
     """Part of the headroom that a policy wins: ``(static - policy) / (static - best)`` of the mean costs.
 

@@ -6,8 +6,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.aggregates import interquartile_rows, relative_scores
 from experiments.agreement import accuracy, class_scores, confusion, majority_baseline
-from experiments.evidence import COMPARED, METRICS, MORE_IS_BETTER, Cells, best_statics, cells
+from experiments.evidence import COMPARED, METRICS, MORE_IS_BETTER, Cells, best_statics, cells, kinds
 from experiments.resampling import Estimate, Resampling
 from experiments.stats import (
     Scores,
@@ -62,6 +63,8 @@ def build_summary(
     that the parts of a cost add up to it. Further metrics:
 
     * ``cost_iqm_s``: interquartile mean of the cost.
+    * ``cost_relative_iqm``: interquartile mean, over all episodes of a split, of the cost as a share of the
+      best static policy's on the same episode.
     * ``best_static``: validation cost of the static policy that is chosen in a scenario.
     * ``searched_cost_s``: cost on the episodes that ``best_found`` has.
     * ``headroom``: share of the best static cost that ``best_found`` saves.
@@ -96,6 +99,7 @@ def build_summary(
     paired = [pair for metric in COMPARED for pair in _paired_rows(board, statics, against, metric, chance)]
     rows = [
         *_metric_rows(board, chance),
+        *_aggregate_rows(board, statics, kinds(episodes), chance),
         *_best_static_rows(board, statics, chance),
         *_headroom_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
         *_bound_rows(board, {scenario: name for scenario, (name, _) in statics.items()}, chance),
@@ -137,6 +141,16 @@ def _metric_rows(board: Cells, chance: Chance) -> Iterator[dict[str, Any]]:
                 yield _row(place, metric, mean_interval([scores], chance.resampling(*place, metric)), unit)
         iqm = interquartile_interval([cell.scores()], chance.resampling(*place, "iqm"))
         yield _row(place, "cost_iqm_s", iqm, "s")
+
+
+def _aggregate_rows(
+    board: Cells, statics: dict[str, tuple[str, str]], kind: dict[str, str], chance: Chance
+) -> Iterator[dict[str, Any]]:
+    names = {scenario: name for scenario, (name, _) in statics.items()}
+    for split in ("test", "held-out"):
+        scores = relative_scores(board, names, split, kind)
+        for policy, iqm in interquartile_rows(scores, chance.resampling, split):
+            yield _row((policy, ALL, split), "cost_relative_iqm", iqm, "share")
 
 
 def _best_static_rows(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import numpy as np
 import pandas as pd
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -30,14 +31,22 @@ CLOCK_START: Final = 946684800.0
 """2000-01-01T00:00Z, in seconds: event times count steps from here and do not say when a run was made."""
 SPLIT_GROUPS: Final = {"validation": "eval", "test": "test", "held-out": "held-out"}
 CURVE_TAGS: Final = {"validation_cost": "eval/cost_relative", "train_reward": "train/reward"}
+ORACLE, PLANNER, BOUND = "one_step_oracle", "best_found", "bound"
 HPARAM_METRICS: Final = (
     "test/cost_relative",
+    "test/gap_closed",
+    "test/gap_to_planner",
     "test/regret_to_oracle",
     "test/goodput_mbps",
     "eval/cost_relative",
 )
 
+ORACLE_TAG: Final = "eval/gap_to_oracle"
+"""By how much, as a share, a policy's validation cost lies above the one-step oracle's: also as a curve."""
+
 Setting = str | int | float | bool
+Timelines = Mapping[tuple[str, int], Mapping[str, bytes]]
+"""PNG files by policy and training seed, then by scenario."""
 
 
 def run_name(policy: str, training_seed: int) -> str:
@@ -56,6 +65,7 @@ def write_tensorboard(
     settings: Mapping[str, Mapping[str, Setting]],
     config: str,
     figures: Sequence[Path] = (),
+    timelines: Timelines | None = None,
 ) -> list[Path]:
     """Write one run for every policy and training seed, and return their folders.
 
@@ -71,6 +81,8 @@ def write_tensorboard(
         settings: Hyper-parameters of each policy that has any, for the HParams table.
         config: The resolved experiment config, shown as text in every run.
         figures: PNG files, shown as images in the run ``report``.
+        timelines: Of policies by name and training seed, one episode a scenario, the same for all: shown as
+            images under one tag a scenario.
     """
     episodes, curves = evidence.episodes, evidence.curves
     last_step = int(curves["step"].max()) if len(curves) else 1
@@ -79,6 +91,7 @@ def write_tensorboard(
         (str(rows["policy"].iloc[0]), int(rows["training_seed"].iloc[0])): rows
         for _, rows in episodes.groupby(["policy", "training_seed"])
     }
+    oracle = _oracle_level(episodes)
     folders = []
     for (policy, seed), rows in runs.items():
         name = run_name(policy, seed)
@@ -86,20 +99,28 @@ def write_tensorboard(
         of_policy = curves[curves["policy"] == policy]
         curve = of_policy[of_policy["training_seed"] == seed]
         values = _final_values(rows, episodes)
+        if "eval/cost_relative" in values and oracle == oracle:
+            values[ORACLE_TAG] = values["eval/cost_relative"] / oracle - 1.0
+            curve = curve.assign(**{ORACLE_TAG: curve["validation_cost"] / oracle - 1.0})
+        pictures = (timelines or {}).get((policy, seed), {})
         if len(curve):
-            values = {tag: value for tag, value in values.items() if tag not in CURVE_TAGS.values()}
+            values = {
+                tag: value for tag, value in values.items() if tag not in (*CURVE_TAGS.values(), ORACLE_TAG)
+            }
         events = [
             _event(0, [_layout(), _text("config", f"```yaml\n{config}\n```")]),
             _event(0, _hparams(name, {**identity, **settings.get(policy, {})}, [*identity, *hparam_names])),
             *_curve_events(curve),
             *([] if len(curve) else [_event(0, _scalars(values))]),
             _event(last_step, _scalars(values)),
+            *([_event(last_step, _pictures(pictures))] if pictures else []),
         ]
         if len(curve) and seed == of_policy["training_seed"].min():
             events += _band_events(of_policy)
         folders.append(_write(folder / name, events))
     if figures:
-        folders.append(_write(folder / "report", [_event(0, [_image(path) for path in figures])]))
+        images = [_image(f"report/{path.stem}", path.read_bytes()) for path in figures]
+        folders.append(_write(folder / "report", [_event(0, images)]))
     return folders
 
 
@@ -112,15 +133,47 @@ def _final_values(run: pd.DataFrame, episodes: pd.DataFrame) -> dict[str, float]
         same_split = episodes[episodes["split"] == split]
         if rows.empty:
             continue
-        oracle = {str(scenario): "one_step_oracle" for scenario in rows["scenario"].unique()}
+        oracle = dict.fromkeys(map(str, rows["scenario"].unique()), ORACLE)
         values[f"{group}/cost_relative"] = cost_relative(rows, same_split, statics)
         values[f"{group}/regret_to_oracle"] = cost_relative(rows, same_split, oracle) - 1.0
+        values |= {f"{group}/{name}": value for name, value in _gaps(rows, same_split, statics).items()}
         values[f"{group}/goodput_mbps"] = float(rows["goodput_mbps"].mean())
         values[f"{group}/agreement"] = float(rows["agreement"].mean())
         for scenario, its_rows in rows.groupby("scenario"):
             values[f"{group}/{scenario}/cost_s"] = float(its_rows["cost_s"].mean())
             values[f"{group}/{scenario}/cost_relative"] = cost_relative(its_rows, same_split, statics)
     return {tag: value for tag, value in values.items() if value == value}
+
+
+def _gaps(run: pd.DataFrame, others: pd.DataFrame, statics: Mapping[str, str]) -> dict[str, float]:
+    """How far above planner and bound, and the share of the gap to the planner that is closed.
+
+    Each is the mean over the scenarios that were searched, on the searched episodes; the gap is from the best
+    static policy to the planner.
+    """
+    values = {}
+    for name, reference in (("gap_to_planner", PLANNER), ("gap_to_bound", BOUND)):
+        known = others[others["policy"] == reference]
+        rows = run[run["scenario"].isin(known["scenario"])]
+        same = dict.fromkeys(map(str, rows["scenario"].unique()), reference)
+        values[name] = cost_relative(rows, known, same) - 1.0
+    shares = []
+    for scenario, found in others[others["policy"] == PLANNER].groupby("scenario"):
+        beside = others[(others["scenario"] == scenario) & others["episode"].isin(found["episode"])]
+        static = beside.loc[beside["policy"] == statics.get(str(scenario)), "cost_s"].mean()
+        mine = run[(run["scenario"] == scenario) & run["episode"].isin(found["episode"])]["cost_s"].mean()
+        gap = static - found["cost_s"].mean()
+        shares.append((static - mine) / gap if gap > 0 else np.nan)
+    if shares and not np.isnan(shares).all():
+        values["gap_closed"] = float(np.nanmean(shares))
+    return values
+
+
+def _oracle_level(episodes: pd.DataFrame) -> float:
+    """Validation cost of the one-step oracle as a share of the best static policy's; NaN without it."""
+    statics = {scenario: name for scenario, (name, _) in best_statics(episodes).items()}
+    rows = episodes[episodes["split"] == "validation"]
+    return cost_relative(rows[rows["policy"] == ORACLE], rows, statics)
 
 
 def _curve_events(curve: pd.DataFrame) -> list[Event]:
@@ -166,11 +219,14 @@ def _text(tag: str, markdown: str) -> Summary.Value:
     )
 
 
-def _image(path: Path) -> Summary.Value:
-    png = path.read_bytes()
+def _pictures(timelines: Mapping[str, bytes]) -> list[Summary.Value]:
+    return [_image(f"timeline/{scenario}", png) for scenario, png in timelines.items()]
+
+
+def _image(tag: str, png: bytes) -> Summary.Value:
     width, height = struct.unpack(">II", png[16:24])
     image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-    return Summary.Value(tag=f"report/{path.stem}", image=image)
+    return Summary.Value(tag=tag, image=image)
 
 
 def _layout() -> Summary.Value:
@@ -178,26 +234,40 @@ def _layout() -> Summary.Value:
     band = layout_pb2.MarginChartContent.Series(
         value="seeds/cost_relative", lower="seeds/cost_relative_low", upper="seeds/cost_relative_high"
     )
-    charts = [
+    learners = [
         layout_pb2.Chart(
             title="validation cost of the learners, best static = 1 (band: all seeds)",
             margin=layout_pb2.MarginChartContent(series=[band]),
-        )
+        ),
+        _lines("validation cost of every policy, best static = 1", r"^eval/cost_relative$"),
+        _lines("validation cost above the one-step oracle's, share", r"^eval/gap_to_oracle$"),
     ]
-    for title, regex in (
-        ("validation cost of every policy, best static = 1", r"^eval/cost_relative$"),
-        ("validation regret to the one-step oracle, share of its cost", r"^eval/regret_to_oracle$"),
-        ("test cost by scenario, best static = 1", r"^test/[^/]+/cost_relative$"),
-        ("test goodput, Mbit/s", r"^test/goodput_mbps$"),
-    ):
-        charts.append(layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[regex])))
-    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="policies compared", chart=charts)])
+    compared = [
+        _lines("test cost by scenario, best static = 1", r"^test/[^/]+/cost_relative$"),
+        _lines("held-out cost by scenario, best static = 1", r"^held-out/[^/]+/cost_relative$"),
+        _lines("test goodput, Mbit/s", r"^test/goodput_mbps$"),
+    ]
+    gaps = [
+        _lines("share of the gap to the planner that is closed, test", r"^test/gap_closed$"),
+        _lines("test cost above the planner's, share", r"^test/gap_to_planner$"),
+        _lines("test cost above the bound, share", r"^test/gap_to_bound$"),
+        _lines("test cost above the one-step oracle's, share", r"^test/regret_to_oracle$"),
+    ]
+    groups = {"learning": learners, "policies compared": compared, "what is left to win": gaps}
+    layout = layout_pb2.Layout(
+        category=[layout_pb2.Category(title=title, chart=charts) for title, charts in groups.items()]
+    )
     tensor = TensorProto(
         dtype="DT_STRING", string_val=[layout.SerializeToString()], tensor_shape=TensorShapeProto()
     )
     return Summary.Value(
         tag=custom_scalar.CONFIG_SUMMARY_TAG, tensor=tensor, metadata=custom_scalar.create_summary_metadata()
     )
+
+
+def _lines(title: str, regex: str) -> layout_pb2.Chart:
+    """A chart of all tags that fit, a line a run."""
+    return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[regex]))
 
 
 def _hparams(name: str, settings: Mapping[str, Setting], columns: Sequence[str]) -> list[Summary.Value]:

@@ -7,7 +7,7 @@ from experiments.evidence import kinds
 from experiments.figures import cost_by_scenario, headroom, learning_curves
 from experiments.gallery import draw, searched_costs, validation_levels
 from experiments.look import COLOURS, PAR, colour, save
-from experiments.summary import build_summary
+from experiments.summary import Chance, build_summary
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def test_a_learner_with_a_name_of_its_own_has_a_colour_that_stays():
 
 
 def test_every_figure_is_written_for_a_whole_run(evidence, summary, tmp_path):
-    drawn = draw(tmp_path, evidence, summary)
-    assert list(drawn) == ["learning_curves", "cost_by_scenario", "confusion", "headroom"]
+    drawn = draw(tmp_path, evidence, summary, Chance(0, 0.95, 100))
+    names = ["learning_curves", "cost_by_scenario", "profiles", "improvement", "confusion", "headroom"]
+    assert list(drawn) == names
     for path in drawn.values():
         width = int.from_bytes(path.read_bytes()[16:20], "big")
         assert width == 1170

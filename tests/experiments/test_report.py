@@ -55,7 +55,7 @@ def test_the_headroom_table_labels_what_cannot_be_learnt(report):
 
 def test_every_link_is_relative_and_leads_to_a_file(report):
     links = re.findall(r"\]\(([^)]+)\)", report.read_text("utf-8"))
-    assert len(links) == 4
+    assert len(links) == 6
     assert all(not Path(link).is_absolute() and (report.parent / link).is_file() for link in links)
 
 
