@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from experiments.calibrate import app as calibrate
@@ -21,7 +20,9 @@ from experiments.store.commands import app as telemetry
 from experiments.suite.commands import app as suite
 from experiments.supervised.commands import app as supervised
 from experiments.sweep.commands import sweep, tune
+from experiments.terminal import console, say
 from experiments.testbed import app as testbed
+from experiments.world_commands import features, label, policies, scenarios, slack
 from sim.calibration.choice import choose
 from sim.errors import InputError
 from sim.settings import load
@@ -46,10 +47,6 @@ app.add_typer(suite, name="suite")
 app.add_typer(bundle_app)
 app.add_typer(shadow_app)
 app.add_typer(supervised, name="supervised")
-app.command()(serve)
-app.command()(sweep)
-app.command()(tune)
-console = Console()
 
 Config = Annotated[
     Path, typer.Argument(help="YAML of an experiment, e.g. experiments/configs/compression.yaml.")
@@ -77,11 +74,11 @@ def run(config: Config, overrides: Overrides = None, results: Root = Path("resul
     console.print()
     for table in headline_renderables(headline_table(finished.summary)):
         console.print(table)
-    _say("report", finished.report)
+    say("report", finished.report)
     if settings.tensorboard:
-        _say("tensorboard", f"tensorboard --logdir {finished.tensorboard}")
+        say("tensorboard", f"tensorboard --logdir {finished.tensorboard}")
     for bundle in finished.bundles:
-        _say("bundle", bundle)
+        say("bundle", bundle)
 
 
 @app.command()
@@ -96,7 +93,7 @@ def train(config: Config, overrides: Overrides = None, results: Root = Path("res
     check(settings, str(config))
     with RunFolder.create(settings, results) as folder, Crew(settings.workers, console) as crew:
         train_stages(folder, settings, crew)
-    _say("trained", folder.path)
+    say("trained", folder.path)
 
 
 @app.command()
@@ -110,7 +107,7 @@ def evaluate(folder: Folder) -> None:
         if not run_folder.stage_done("training"):
             raise InputError(folder, "", "is not trained yet; `dwcp-gym train` or `run` its config first")
         evaluate_stages(run_folder, settings, crew)
-    _say("evaluated", run_folder.file("episodes.parquet"))
+    say("evaluated", run_folder.file("episodes.parquet"))
 
 
 @app.command()
@@ -123,8 +120,8 @@ def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one o
         if (folder / "plays.parquet").exists():
             _compare_real(folder)
             continue
-        if (table := folder / "sweep" / "runs.csv").exists():
-            _compare_sweep(table)
+        if (runs := folder / "sweep" / "runs.csv").exists():
+            _compare_sweep(runs)
             continue
         run_folder = RunFolder.existing(folder)
         settings = load(run_folder.file("config.yaml"), ExperimentConfig)
@@ -136,7 +133,7 @@ def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of one o
         except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
             raise InputError(path, "", "is torn or foreign; `dwcp-gym report` writes it anew") from error
         console.print(Text(settings.title, style="bold"), soft_wrap=True)
-        _say("run", run_folder.path)
+        say("run", run_folder.path)
         for table in tables:
             console.print(table)
 
@@ -148,15 +145,15 @@ def report(folder: Folder) -> None:
         from experiments.publish import TENSORBOARD, publish
 
         publish(run_folder, settings)
-        _say("report", run_folder.file("report.md"))
+        say("report", run_folder.file("report.md"))
         if settings.tensorboard:
-            _say("tensorboard", f"tensorboard --logdir {run_folder.file(TENSORBOARD)}")
+            say("tensorboard", f"tensorboard --logdir {run_folder.file(TENSORBOARD)}")
 
 
 def _compare_sweep(path: Path) -> None:
     from experiments.sweep.results import read_frame, result_table
 
-    _say("sweep", path.parent)
+    say("sweep", path.parent)
     console.print(result_table(read_frame(path), "Cost, % of the best static policy's (lowest–highest run)"))
 
 
@@ -164,7 +161,7 @@ def _compare_real(folder: Path) -> None:
     from experiments.testbed_paired import paired, paired_table, plays_table, read_plays
 
     plays = read_plays(folder)
-    _say("testbed", folder)
+    say("testbed", folder)
     console.print(plays_table(plays))
     if differences := paired(plays):
         console.print(paired_table(differences))
@@ -178,141 +175,7 @@ def export(folder: Folder) -> None:
 
         for one in export_bundles(run_folder, settings):
             speed = f"{one.p50_s * 1e6:.0f} us (p99 {one.p99_s * 1e6:.0f} us)"
-            _say("bundle", f"{one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision {speed}")
-
-
-@app.command()
-def scenarios(
-    headroom: Annotated[
-        bool, typer.Option("--headroom", help="Measure how much there is to win in each.")
-    ] = False,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Names, or YAML files of one's own.")
-    ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 8,
-    searched: Annotated[
-        int, typer.Option(min=1, help="Of these, episodes whose best answers are searched.")
-    ] = 2,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
-) -> None:
-    """List the scenarios; with --headroom, what constants, oracle and the best answers found cost in each."""
-    from experiments.headroom import headroom_table, measure_headroom, scenario_table
-    from experiments.work import Crew
-    from sim.catalogue import SCENARIOS
-    from sim.scenario_file import resolve
-
-    chosen = [resolve(name) for name in only or list(SCENARIOS)]
-    if not headroom:
-        console.print(scenario_table(chosen))
-        return
-    with Crew(workers, console) as crew:
-        console.print(headroom_table(measure_headroom(chosen, episodes, searched, crew)))
-
-
-@app.command()
-def slack(
-    question: Annotated[str, typer.Argument(help="compression, allocation, scheduling or joint.")],
-    only: Annotated[list[str], typer.Option("--only", help="Scenarios: names, or YAML files of one's own.")],
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 1,
-    tries: Annotated[int, typer.Option(min=0, help="Plans that each search tries.")] = 2048,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
-) -> None:
-    """Set the hindsight planner against the bound, and say which of the two is loose."""
-    from experiments.slack import QUESTIONS, measure_slack, slack_table
-    from experiments.work import Crew
-    from sim.scenario_file import resolve
-
-    if question not in QUESTIONS:
-        raise InputError(
-            "command line", "QUESTION", f"expected one of {', '.join(QUESTIONS)}, got {question!r}"
-        )
-    chosen = [resolve(name) for name in only]
-    with Crew(workers, console) as crew:
-        console.print(slack_table(question, chosen, measure_slack(question, chosen, episodes, tries, crew)))
-
-
-@app.command()
-def label(
-    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", help="Scenarios: names, or YAML files of one's own; all by default."),
-    ] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes a scenario.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next have the next.")] = 0,
-    codec: Annotated[list[str] | None, typer.Option("--codec", help="Codecs that are tried.")] = None,
-    base: Annotated[
-        str, typer.Option(help="Who answers all other questions: a codec, or shortest.")
-    ] = "shortest",
-    minari: Annotated[str | None, typer.Option(help="Also write a Minari dataset of this name.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
-) -> None:
-    """Write for every codec decision what each answer would have cost: this transfer, and in all."""
-    from envs.compression import DEFAULT_CODECS
-    from experiments.label import check_label_file, label_episodes, label_plan, write_labels
-    from experiments.minari_dataset import check_minari, write_minari
-    from experiments.work import Crew
-    from sim.catalogue import SCENARIOS
-
-    plan = label_plan(only or list(SCENARIOS), codec or DEFAULT_CODECS, base, range(seed, seed + episodes))
-    check_label_file(out)
-    if minari is not None:
-        check_minari(minari)
-    with Crew(workers, console) as crew:
-        found = label_episodes(plan, crew)
-    write_labels(out, plan, found)
-    _say("labels", f"{out}  {sum(len(episode.found.request) for episode in found)} decisions")
-    if minari is not None:
-        write_minari(minari, plan, found)
-        _say("minari", minari)
-
-
-@app.command()
-def features(
-    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    of: Annotated[str, typer.Option(help="link or node.")] = "link",
-    scenario: Annotated[str, typer.Option(help="Whose links: a name, or a YAML file.")] = "internet",
-    sites: Annotated[int, typer.Option(min=3, help="Sites that are watched, with four nodes each.")] = 8,
-    days: Annotated[float, typer.Option(min=3, help="Days that they are watched.")] = 7,
-    missing: Annotated[float, typer.Option(min=0, max=0.9, help="Share of rows that never arrive.")] = 0.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the telemetry and the split.")] = 0,
-) -> None:
-    """Compute features of simulated telemetry, minute by minute: Parquet, CSV, metadata, quality, figures."""
-    from experiments.features import PIPELINES, make_features
-
-    if of not in PIPELINES:
-        raise InputError("--of", "", f"expected {' or '.join(PIPELINES)}, got {of!r}")
-    made = make_features(
-        out,
-        of,
-        scenario,
-        sites=sites,
-        days=days,
-        missing_share=missing,
-        seed=seed,  # type: ignore[arg-type]
-    )
-    for file in made.files:
-        _say(file.stem, file)
-    told = ", ".join(f"{count} {part}" for part, count in made.parts.items())
-    _say("rows", f"{made.rows} ({told})")
-
-
-@app.command()
-def policies() -> None:
-    """List the policies of each task by the names that configs and tables use."""
-    from agents.catalogue import POLICIES, Entry
-    from sim.codecs import CODECS
-
-    codecs = {name: Entry("static", "always this codec") for name in CODECS}
-    table = Table(box=None, pad_edge=False)
-    for column in ("policy", "kind", "what it does"):
-        table.add_column(column)
-    for task, entries in POLICIES.items():
-        table.add_section()
-        table.add_row(Text(task, style="bold"))
-        for name, entry in ({**codecs, **entries} if task == "compression" else entries).items():
-            table.add_row(name, entry.kind, entry.about)
-    console.print(table)
+            say("bundle", f"{one.folder}  {one.size_bytes / 1e3:.0f} kB, one decision {speed}")
 
 
 @app.command()
@@ -341,6 +204,10 @@ def bench(
     if out is not None:
         for path in write(found, out):
             Console(stderr=True).print(str(path), highlight=False, soft_wrap=True)
+
+
+for verb in (sweep, tune, scenarios, policies, slack, label, features, serve):
+    app.command()(verb)
 
 
 def _settings(config: Path, overrides: list[str]) -> ExperimentConfig:
@@ -387,11 +254,6 @@ def _refuse(text: str) -> NoReturn:
 def _complain(text: str) -> None:
     line = Text.assemble(("dwcp-gym:", "bold red"), f" {text}")
     Console(stderr=True).print(line, highlight=False, soft_wrap=True)
-
-
-def _say(what: str, where: object) -> None:
-    """A result on a line of its own, whole however narrow the terminal."""
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
