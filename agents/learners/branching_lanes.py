@@ -51,7 +51,7 @@ class BranchingLanes(TrainingLanes):
         super().__init__(env, pool, count * (1 + self.answers), unit)
         self.num_envs = count
         self._lanes.places[count:] = 0
-        self._means = np.array([one.mean_cost for one in pool])
+        self._means = _scenario_means(pool)
 
     def reset(self) -> VecEnvObs:
         """Start an episode on every copy."""
@@ -73,8 +73,8 @@ class BranchingLanes(TrainingLanes):
             discount: What a cost counts for each question that comes before it, in (0, 1].
 
         Returns:
-            Cost from the question on with each answer, over the mean cost of a decision of the reference run,
-            shape (copies, answers). Only differences between answers say something about the answer.
+            Cost from the question on with each answer, over the mean cost of a decision in the reference runs
+            of its scenario, shape (copies, answers). Only differences between answers say something.
         """
         lanes, count = self._lanes, self.num_envs
         held = lanes.seen.observations[:count].copy()
@@ -97,6 +97,17 @@ class BranchingLanes(TrainingLanes):
             costs.reshape(count, self.answers) / self._means[lanes.places[:count], None]
         )
         return scaled
+
+
+def _scenario_means(pool: Sequence[TrainingEpisode]) -> NDArray[np.float64]:
+    """Of each episode, the mean cost of a decision in the reference runs of its scenario, in seconds.
+
+    Not of the episode: policies are judged by sums over episodes, where a decision in a dear one counts more.
+    """
+    names = np.array([one.episode.scenario.name for one in pool])
+    means = np.array([one.mean_cost for one in pool])
+    by_name = {name: means[names == name].mean() for name in set(names.tolist())}
+    return np.array([by_name[name] for name in names.tolist()])
 
 
 @njit

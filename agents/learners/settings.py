@@ -125,9 +125,9 @@ class VineConfig(OnPolicyConfig):
     """Share of the training that is plain PPO, before answers are tried on forks."""
     gap: int = Field(default=4, ge=1)
     """Decisions of each environment between two at which every answer is tried; at most `rollout`."""
-    memory: int = Field(default=8, ge=1)
+    memory: int = Field(default=16, ge=1)
     """Rollouts whose tries are learned from."""
-    cost_limit: float = Field(default=10.0, gt=0)
+    cost_limit: float = Field(default=50.0, gt=0)
     """Most that an answer counts as dearer than the best, in mean costs of a decision."""
 
     @model_validator(mode="after")

@@ -52,9 +52,9 @@ class Vine(PPO):
         self,
         *args: Any,
         gap: int = 4,
-        memory: int = 8,
+        memory: int = 16,
         branch_after: float = 0.5,
-        cost_limit: float = 10.0,
+        cost_limit: float = 50.0,
         **kwargs: Any,
     ) -> None:
         self.gap = gap
@@ -105,7 +105,7 @@ class Vine(PPO):
         return True
 
     def train(self) -> None:
-        """Gradient steps on what was collected; of tries, ``n_epochs`` passes over all that are remembered."""
+        """Gradient steps on what was collected; of tries, ``n_epochs`` passes over those remembered."""
         if not self._branches or not self._tried:
             super().train()
             return
