@@ -145,6 +145,8 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "ppo": _PPO,
         "dqn": Entry("learner", "deep Q-learning, Stable-Baselines3"),
         "qrdqn": _QRDQN,
+        "vine": Entry("learner", "PPO, then every answer tried on forks of the world"),
+        "recurrent_ppo": Entry("learner", "PPO with an LSTM, sb3-contrib"),
         "one_step_oracle": Entry(
             "oracle",
             "true ratios and rates, blind to all that follows",

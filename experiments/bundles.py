@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agents.catalogue import kind_of, make_policy
 from agents.learners.models import KINDS, load_model
+from agents.learners.settings import WITH_MEMORY
 from envs.base import WorldEnv
 from experiments.actions import action_names, described
 from experiments.config import SELECTORS, ExperimentConfig
@@ -46,7 +47,7 @@ def export_bundles(run: RunFolder, config: ExperimentConfig) -> list[Exported]:
     """Export the policies that the config names to ``bundles/``; of a learner its best training."""
     names = config.export.policies
     if names is None:
-        names = tuple(learner.name for learner in config.learners)
+        names = tuple(learner.name for learner in config.learners if learner.kind not in WITH_MEMORY)
     exported = [_export(run, config, name) for name in names]
     rows = [
         {"policy": one.policy, "size_bytes": one.size_bytes, "p50_s": one.p50_s, "p99_s": one.p99_s}

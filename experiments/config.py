@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agents.learners.settings import Learner
+from agents.learners.settings import WITH_MEMORY, Learner
 from sim.errors import InputError
 from sim.refusals import suggestion
 from sim.settings import Settings
@@ -51,6 +51,10 @@ class EnvironmentConfig(Settings):
     calibration: str | None = None
     """Fitted figures to compute with: a file that `dwcp-gym calibrate codecs` wrote; null takes the shipped
     ones.
+    """
+    vary: float = Field(default=0.0, ge=0, le=2)
+    """Every second training episode is of a site drawn around its scenario: standard deviation of the
+    logarithm of its capacity; round trip, loss, load and cores in proportion. 0 keeps to the scenarios.
     """
     cpu_price: float | None = Field(default=None, ge=0)
     """Seconds of cost for one CPU second; null keeps the environment's own price."""
@@ -165,7 +169,7 @@ class ExportConfig(Settings):
     """What becomes a bundle that a runtime can load."""
 
     policies: tuple[str, ...] | None = None
-    """Learners to export, by name; null exports all."""
+    """Learners to export, by name; null exports all but those with a memory, which no bundle keeps."""
     parity_rows: int = Field(default=10_000, ge=1)
     """Rows on which the exported graph must choose as the trained policy does."""
 
@@ -228,6 +232,12 @@ class ExperimentConfig(RunSettings):
             raise ValueError(
                 f"'{twice}' names two rows of the comparison (learners, policies, references); rename one"
             )
+        for learner in self.learners:
+            if learner.kind in WITH_MEMORY and learner.name in (self.export.policies or ()):
+                raise ValueError(
+                    f"export.policies names '{learner.name}', but no bundle keeps the memory of a "
+                    f"{learner.kind}; leave it out there"
+                )
         if self.compositions and self.environment.id != "dwcp/Joint-v0":
             raise ValueError("compositions answer all three questions; leave them out, or ask dwcp/Joint-v0")
         for place, names, known in (

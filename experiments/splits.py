@@ -13,6 +13,7 @@ from envs.base import WorldEnv
 from envs.registration import IDS
 from experiments.config import ExperimentConfig
 from experiments.forecasts import options_with_forecasts
+from experiments.variation import varied
 from sim.calibration.choice import choose
 from sim.codecs import Codec, parse_codec
 from sim.episode import Episode, draw_episode
@@ -100,7 +101,11 @@ class Episodes:
         """The episode."""
         folds = _TRACE_FOLDS[place.split]
         traces = [trace for number, trace in enumerate(self._traces) if number % 5 in folds]
-        return draw_episode(self.scenarios[place.scenario], self.seed(place), traces)
+        scenario, spread = self.scenarios[place.scenario], self._environment.vary
+        if spread > 0 and place.split == "train" and place.number % 2:
+            chance = stream(self._seed, f"{place.scenario} {place.split} {place.number} site")
+            scenario = varied(scenario, spread, chance)
+        return draw_episode(scenario, self.seed(place), traces)
 
 
 def environment_class(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from agents.catalogue import static_policies
-from agents.learners.forward import NetworkPolicy, network_policy
+from agents.learners.forward import network_policy
 from agents.learners.legs import Plan, train
 from agents.learners.models import load_model
 from agents.learners.settings import Learner
@@ -211,7 +211,7 @@ def _train_learner(job: _Job) -> None:
     env = episodes.make_env()
     validation = [(place.scenario, episodes.draw(place)) for place in episodes.places("validation")]
 
-    def validate(policy: NetworkPolicy) -> float:
+    def validate(policy: Policy) -> float:
         costs: dict[str, list[float]] = {}
         for scenario, episode in validation:
             costs.setdefault(scenario, []).append(play(env, episode, policy).cost)

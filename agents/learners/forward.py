@@ -1,12 +1,13 @@
-"""A trained network as a policy: matrix products in numpy, the actions of Stable-Baselines3's predict."""
+"""Trained networks as policies: matrix products in numpy, the actions of Stable-Baselines3's predict."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from sb3_contrib import QRDQN, MaskablePPO
+from sb3_contrib import QRDQN, MaskablePPO, RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
@@ -54,6 +55,44 @@ class NetworkPolicy(Policy):
         return hidden @ weight + bias
 
 
+class RecurrentPolicy(Policy):
+    """The greedy policy of an LSTM that a fully connected network reads.
+
+    It remembers an episode's decisions until it is reset. The rows of a batch are as many episodes side by
+    side; a batch of another size begins them anew.
+
+    Args:
+        cell: Weights (inputs + units, 4 units) and bias of the LSTM: input, forget, cell and output gate.
+        head: Reads the units.
+    """
+
+    def __init__(self, cell: Layer, head: NetworkPolicy) -> None:
+        self.name = head.name
+        self._weight, self._bias = cell
+        self._head = head
+        self._units: NDArray[np.float32] | None = None
+        self._cells: NDArray[np.float32] = np.zeros(0, np.float32)
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self._units = None
+
+    def act(self, observation: Observation, mask: Mask | None = None) -> Action:
+        """The head's choice, after this observation is remembered, too."""
+        shape = (*observation.shape[:-1], len(self._bias) // 4)
+        if self._units is None or self._units.shape != shape:
+            self._units, self._cells = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        gates = np.concatenate([observation, self._units], axis=-1) @ self._weight + self._bias
+        into, kept, fresh, out = np.split(gates, 4, axis=-1)
+        self._cells = _sigmoid(kept) * self._cells + _sigmoid(into) * np.tanh(fresh)
+        self._units = _sigmoid(out) * np.tanh(self._cells)
+        return self._head.act(self._units, mask)
+
+
+def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 0.5 * np.tanh(0.5 * values) + 0.5
+
+
 def _best_of_parts(scores: NDArray[np.float32], sizes: NDArray[np.int64], mask: Mask | None) -> Actions:
     """The best allowed action of each part, shape (..., parts)."""
     ends = np.cumsum(sizes)[:-1]
@@ -62,10 +101,10 @@ def _best_of_parts(scores: NDArray[np.float32], sizes: NDArray[np.int64], mask: 
     return np.stack([best_allowed(*part) for part in zip(parts, masks, strict=True)], axis=-1)
 
 
-def network_policy(name: str, model: BaseAlgorithm) -> NetworkPolicy:
+def network_policy(name: str, model: BaseAlgorithm) -> NetworkPolicy | RecurrentPolicy:
     """The greedy policy of a model as it is now."""
     policy: Any = model.policy
-    if isinstance(model, PPO | MaskablePPO):
+    if isinstance(model, PPO | MaskablePPO | RecurrentPPO):
         modules: list[Any] = [*policy.mlp_extractor.policy_net, policy.action_net]
     else:
         modules = list(policy.quantile_net.quantile_net if isinstance(model, QRDQN) else policy.q_net.q_net)
@@ -77,7 +116,15 @@ def network_policy(name: str, model: BaseAlgorithm) -> NetworkPolicy:
     if isinstance(model, QRDQN):
         layers[-1] = _mean_over_quantiles(*layers[-1], model.n_quantiles)
     activation = "tanh" if any(isinstance(module, nn.Tanh) for module in modules) else "relu"
-    return NetworkPolicy(name, layers, activation, model.action_space)
+    network = NetworkPolicy(name, layers, activation, model.action_space)
+    return RecurrentPolicy(_cell(policy.lstm_actor), network) if isinstance(model, RecurrentPPO) else network
+
+
+def _cell(lstm: nn.LSTM) -> Layer:
+    """Weights and bias of an LSTM of one layer, those of input and units one above the other."""
+    weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)
+    bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+    return weight.detach().numpy().T.copy(), bias.detach().numpy().copy()
 
 
 def _mean_over_quantiles(weight: NDArray[np.float32], bias: NDArray[np.float32], quantiles: int) -> Layer:

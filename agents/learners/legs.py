@@ -18,19 +18,27 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from agents.catalogue import make_policy
+from agents.learners.branching_lanes import branching_envs
 from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from agents.learners.forward import NetworkPolicy, network_policy
+from agents.learners.forward import network_policy
 from agents.learners.guidance import GuidedDQN
 from agents.learners.imitation import imitate
 from agents.learners.models import fitting_kinds, make_model
-from agents.learners.settings import LearnerConfig, MaskedDQNConfig, MaskedPPOConfig, OnPolicyConfig
+from agents.learners.settings import (
+    LearnerConfig,
+    MaskedDQNConfig,
+    MaskedPPOConfig,
+    OnPolicyConfig,
+    VineConfig,
+)
 from agents.learners.training_env import TrainingEpisode
 from agents.learners.training_lanes import training_envs
 from agents.play import MakeEnv
+from agents.policy import Policy
 from sim.files import TEMPORARY, writing
 from sim.randomness import stream
 
-Validate = Callable[[NetworkPolicy], float]
+Validate = Callable[[Policy], float]
 """Cost of a policy on the validation episodes; the least is the best."""
 
 _LOGGED = (
@@ -139,7 +147,10 @@ def _run_leg(
     """One leg, up to the first update at or after ``until`` steps."""
     dice = int(stream(plan.seed, f"{plan.config.name} leg {leg}").integers(2**31))
     unit = 1.0 - plan.config.gamma
-    envs = training_envs(pool, plan.make_env, plan.config.envs, unit, engine=plan.config.engine)
+    if isinstance(plan.config, VineConfig):
+        envs = branching_envs(pool, plan.make_env(), plan.config.envs, unit, engine=plan.config.engine)
+    else:
+        envs = training_envs(pool, plan.make_env, plan.config.envs, unit, engine=plan.config.engine)
     if model is None:
         model = make_model(plan.config, envs, dice)
         if (name := _imitates(plan)) is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gymnasium import spaces
-from sb3_contrib import MaskablePPO
+from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -24,8 +24,11 @@ from agents.learners.settings import (
     OnPolicyConfig,
     PPOConfig,
     QRDQNConfig,
+    RecurrentPPOConfig,
+    VineConfig,
 )
 from agents.learners.sharing import SharedMaskablePolicy, widths
+from agents.learners.vine import Vine
 from envs.base import WorldEnv
 from sim.errors import InputError
 
@@ -52,6 +55,8 @@ class Kind(NamedTuple):
 
 KINDS: Final[dict[str, Kind]] = {
     "ppo": Kind(PPO, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete), masks=False),
+    "vine": Kind(Vine, (spaces.Discrete,), masks=False),
+    "recurrent_ppo": Kind(RecurrentPPO, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete), masks=False),
     "dqn": Kind(DQN, (spaces.Discrete,), masks=False),
     "masked_ppo": Kind(MaskablePPO, (spaces.Discrete, spaces.MultiDiscrete), masks=True),
     "masked_dqn": Kind(GuidedDQN, (spaces.Discrete,), masks=True),
@@ -104,8 +109,10 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
             policy["log_std_init"] = math.log(config.action_sd)
             if slots is not None:
                 policy["acting"] = envs.get_attr("acting")[0]
+        if isinstance(config, RecurrentPPOConfig):
+            policy |= {"lstm_hidden_size": config.units, "enable_critic_lstm": False}
         return algorithm(
-            _SHARED[config.kind] if slots is not None else "MlpPolicy",
+            _SHARED[config.kind] if slots is not None else _plain(algorithm),
             envs,
             n_steps=config.rollout,
             n_epochs=config.epochs,
@@ -114,6 +121,7 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
             ent_coef=config.entropy,
             vf_coef=config.value_weight,
             **common,
+            **(_branching(config) if isinstance(config, VineConfig) else {}),
         )
     if isinstance(config, QRDQNConfig):
         policy["n_quantiles"] = config.quantiles
@@ -131,6 +139,16 @@ def make_model(config: LearnerConfig, envs: VecEnv, seed: int) -> BaseAlgorithm:
         **common,
         **(_guided(config) if isinstance(config, MaskedDQNConfig) else {}),
     )
+
+
+def _plain(algorithm: type[BaseAlgorithm]) -> str:
+    """Name of the policy without shared weights."""
+    return "MlpLstmPolicy" if algorithm is RecurrentPPO else "MlpPolicy"
+
+
+def _branching(config: VineConfig) -> dict[str, Any]:
+    """What only vine has."""
+    return {name: getattr(config, name) for name in ("gap", "memory", "branch_after", "cost_limit")}
 
 
 def _guided(config: MaskedDQNConfig) -> dict[str, Any]:
@@ -153,7 +171,7 @@ def load_model(kind: str, path: Path) -> BaseAlgorithm:
         with warnings.catch_warnings():  # it takes its own n-step buffer, when loaded, for a foreign one
             warnings.filterwarnings("ignore", message="`n_steps=")
             model = algorithm.load(path, device="cpu")
-        if type(model.policy) not in (algorithm.policy_aliases["MlpPolicy"], _SHARED.get(kind)):
+        if type(model.policy) not in (algorithm.policy_aliases[_plain(algorithm)], _SHARED.get(kind)):
             raise ValueError(
                 "policy of another algorithm"
             )  # DQN would take a masked one, and forget the mask

@@ -1,6 +1,6 @@
 """Settings of the reinforcement learners, as Stable-Baselines3 has them, in whole words."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -69,7 +69,7 @@ class LearnerConfig(Settings):
 
 
 class OnPolicyConfig(LearnerConfig):
-    """What PPO and masked PPO have in common."""
+    """What PPO and its kin have in common."""
 
     rate: float = Field(default=3e-4, gt=0, lt=1)
     """Learning rate of Adam, at the start."""
@@ -112,6 +112,46 @@ class PPOConfig(OnPolicyConfig):
     """Name of the policy in tables, figures and bundles."""
     action_sd: float = Field(default=1.0, gt=0, le=100)
     """Standard deviation of continuous actions around their mean, at the start; choices have none."""
+
+
+class VineConfig(OnPolicyConfig):
+    """PPO, then the gradient over all answers, each tried on a fork of the world (`agents.learners.vine`)."""
+
+    kind: Literal["vine"]
+    """The algorithm: vine."""
+    name: Name = "vine"
+    """Name of the policy in tables, figures and bundles."""
+    branch_after: float = Field(default=0.5, ge=0, le=1)
+    """Share of the training that is plain PPO, before answers are tried on forks."""
+    gap: int = Field(default=4, ge=1)
+    """Decisions of each environment between two at which every answer is tried; at most `rollout`."""
+    memory: int = Field(default=16, ge=1)
+    """Rollouts whose tries are learned from."""
+    cost_limit: float = Field(default=50.0, gt=0)
+    """Most that an answer counts as dearer than the best, in mean costs of a decision."""
+
+    @model_validator(mode="after")
+    def _a_rollout_has_tries(self) -> Self:
+        if self.gap > self.rollout:
+            raise ValueError(f"gap {self.gap} must not exceed rollout {self.rollout}; lower it")
+        return self
+
+
+class RecurrentPPOConfig(OnPolicyConfig):
+    """PPO whose actor remembers the decisions before in an LSTM (sb3-contrib); it cannot become a bundle."""
+
+    kind: Literal["recurrent_ppo"]
+    """The algorithm: recurrent_ppo."""
+    name: Name = "recurrent_ppo"
+    """Name of the policy in tables and figures."""
+    units: int = Field(default=64, ge=1, le=1024)
+    """Units of the LSTM, before the hidden layers."""
+
+    @model_validator(mode="after")
+    def _imitates_nobody(self) -> Self:
+        if self.imitate is not None or self.shared:
+            raise ValueError("recurrent_ppo knows neither imitate nor shared; leave them out, or take ppo")
+        return self
 
 
 class MaskedPPOConfig(OnPolicyConfig):
@@ -205,7 +245,11 @@ class QRDQNConfig(OffPolicyConfig):
     """Quantiles of the return that are learned for each action."""
 
 
+WITH_MEMORY: Final = frozenset({"recurrent_ppo"})
+"""Kinds whose policies remember an episode; a bundle keeps no memory, so they cannot become one."""
+
 Learner = Annotated[
-    PPOConfig | MaskedPPOConfig | DQNConfig | MaskedDQNConfig | QRDQNConfig, Field(discriminator="kind")
+    PPOConfig | VineConfig | RecurrentPPOConfig | MaskedPPOConfig | DQNConfig | MaskedDQNConfig | QRDQNConfig,
+    Field(discriminator="kind"),
 ]
 """One learner, told apart by its `kind`."""

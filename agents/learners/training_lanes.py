@@ -74,9 +74,9 @@ class TrainingLanes(VecEnv):
         lanes = self._lanes
         lanes.step(self._actions)
         seen = lanes.seen
-        rewards = np.empty(self.num_envs, np.float32)
+        rewards = np.empty(len(lanes), np.float32)
         _reward(self._reference, lanes.places, seen, lanes.rewards, self._rows, self._passed, rewards)
-        dones = seen.ended.copy()
+        dones = seen.ended[: self.num_envs].copy()
         infos = self._nothing
         if dones.any():
             ended = np.flatnonzero(dones)
@@ -84,7 +84,7 @@ class TrainingLanes(VecEnv):
             for copy in ended.tolist():
                 infos[copy] = {"terminal_observation": seen.observations[copy].copy()}
             self._begin(ended)
-        return seen.observations, rewards, dones, infos
+        return seen.observations, rewards[: self.num_envs], dones, infos
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Masks of the open questions, for `sb3_contrib`; there is no other method of a single copy."""

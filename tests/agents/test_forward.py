@@ -41,8 +41,7 @@ class Still(gym.Env):
         raise NotImplementedError
 
 
-def made(name: str):
-    action_space, settings = SETTINGS[name]
+def made(action_space: spaces.Space, settings: dict):
     config = TypeAdapter(Learner).validate_python(settings | {"envs": 2, "seeds": 1})
     model = make_model(config, DummyVecEnv([lambda: Still(action_space)] * 2), seed=3)
     with torch.no_grad():  # at its start PPO's last layer is a hundredth of the others: nearly all is a tie
@@ -55,12 +54,12 @@ def made(name: str):
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def model(request):
-    return made(request.param)
+    return made(*SETTINGS[request.param])
 
 
 @pytest.fixture(scope="module", params=[name for name in SETTINGS if "masked" in name or "qr" in name])
 def masked(request):
-    return made(request.param)
+    return made(*SETTINGS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,22 @@ def test_a_policy_does_not_change_when_its_model_learns_on(model, rows):
 
 
 def test_a_mask_leaves_the_best_of_what_is_allowed(rows):
-    policy = network_policy("x", made("dqn"))
+    policy = network_policy("x", made(*SETTINGS["dqn"]))
     mask = np.array([True, False, True])
     expected = np.where(mask, policy.scores(rows), -np.inf).argmax(axis=1)
     np.testing.assert_array_equal(policy.act(rows, mask), expected)
+
+
+@pytest.mark.parametrize("action_space", [CHOICE, PARTS, SHARES])
+def test_a_recurrent_policy_answers_as_predict_does_that_is_handed_its_own_memory(action_space, rows):
+    model = made(action_space, {"kind": "recurrent_ppo", "layers": [32], "units": 16})
+    policy = network_policy("x", model)
+    for episode in range(3):
+        policy.reset()
+        state, begins, actions = None, np.ones(1, bool), []
+        for row in rows[50 * episode : 50 * (episode + 1)]:
+            expected, state = model.predict(row, state=state, episode_start=begins, deterministic=True)
+            begins = np.zeros(1, bool)
+            actions.append(policy.act(row))
+            np.testing.assert_allclose(actions[-1], expected, atol=5e-6)
+        assert len(np.unique(actions, axis=0)) > 1

@@ -224,11 +224,15 @@ def test_settings_of_one_kind_alone_reach_its_model():
 @pytest.mark.parametrize(
     ("actions", "masked", "kinds"),
     [
-        (spaces.Discrete(3), False, {"ppo", "dqn", "masked_ppo", "masked_dqn", "qrdqn"}),
+        (
+            spaces.Discrete(3),
+            False,
+            {"ppo", "vine", "recurrent_ppo", "dqn", "masked_ppo", "masked_dqn", "qrdqn"},
+        ),
         (spaces.Discrete(3), True, {"masked_ppo", "masked_dqn", "qrdqn"}),
-        (spaces.MultiDiscrete([3, 2]), False, {"ppo", "masked_ppo"}),
+        (spaces.MultiDiscrete([3, 2]), False, {"ppo", "recurrent_ppo", "masked_ppo"}),
         (spaces.MultiDiscrete([3, 2]), True, {"masked_ppo"}),
-        (spaces.Box(-1, 1, (4,)), False, {"ppo"}),
+        (spaces.Box(-1, 1, (4,)), False, {"ppo", "recurrent_ppo"}),
     ],
 )
 def test_only_learners_that_fill_the_action_space_and_keep_to_its_masks_fit(actions, masked, kinds, make_env):

@@ -14,7 +14,7 @@ from sim.errors import InputError
 from sim.settings import as_yaml, digest, dump, key_help, load, schema
 from sim.yaml_file import MOST_BYTES
 
-KINDS = "ppo, masked_ppo, dqn, masked_dqn, qrdqn"
+KINDS = "ppo, vine, recurrent_ppo, masked_ppo, dqn, masked_dqn, qrdqn"
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 
 GOOD = """\
@@ -186,6 +186,11 @@ def test_wrong_learner_or_name_is_refused_at_its_key_without_union_tags(refused,
     said = refused(GOOD.replace(old, new, 1))
     assert message in said
     assert "\n" not in said
+
+
+def test_a_learner_with_a_memory_is_never_among_the_bundles_to_be(refused):
+    text = GOOD.replace("kind: ppo", "kind: recurrent_ppo") + "export: {policies: [recurrent_ppo]}\n"
+    assert "no bundle keeps the memory of a recurrent_ppo; leave it out there" in refused(text)
 
 
 @pytest.mark.parametrize(

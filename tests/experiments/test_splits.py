@@ -7,6 +7,8 @@ import pytest
 
 from experiments.config import ExperimentConfig
 from experiments.splits import Episodes, Place, episodes_of
+from experiments.variation import varied
+from sim.catalogue import find_scenario
 from sim.errors import InputError
 from sim.settings import load
 
@@ -131,3 +133,27 @@ def test_a_scenario_file_runs_under_its_own_name(tmp_path):
 def test_equal_configs_share_their_episodes_and_others_do_not():
     assert episodes_of(config()) is episodes_of(config())
     assert episodes_of(config()) is not episodes_of(config(seed=6))
+
+
+def test_every_second_training_episode_is_of_another_site_when_sites_vary_and_no_other_episode_is():
+    plain, varying = Episodes(config()), Episodes(config(vary=0.5))
+    for split in SPLITS:
+        for place in plain.places(split):
+            one, other = plain.draw(place).scenario, varying.draw(place).scenario
+            assert one.name == other.name
+            assert (one != other) == (split == "train" and place.number % 2 == 1)
+    first, again = (varying.draw(Place("wan", "train", 1)).scenario for _ in range(2))
+    third = varying.draw(Place("wan", "train", 3)).scenario
+    assert first == again
+    assert first.paths[0].model.capacity != third.paths[0].model.capacity
+
+
+def test_a_wider_site_is_asked_more_often_so_that_its_load_stays_about_the_same():
+    wan, rng = find_scenario("wan"), np.random.default_rng(1)
+    sites = [varied(wan, 0.5, rng) for _ in range(400)]
+    capacity = np.log([site.paths[0].model.capacity / wan.paths[0].model.capacity for site in sites])
+    arrivals = np.log([wan.workload.interval_s / site.workload.interval_s for site in sites])
+    assert np.std(capacity) == pytest.approx(0.5, rel=0.1)
+    assert abs(np.mean(capacity)) < 0.1
+    assert np.std(arrivals - capacity) == pytest.approx(0.15, rel=0.15)
+    assert all(0 <= site.host.background <= 0.8 and site.paths[0].model.loss <= 0.02 for site in sites)
