@@ -14,11 +14,12 @@ LOCKED := $(PIP) --require-hashes --no-deps -r
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test testbed lint lock clean
+.PHONY: help run test docs testbed lint lock clean
 
 help:
 	@echo "make run    set up .venv, then train and compare on the compression experiment"
 	@echo "make test   set up .venv, then lint, types, layers, tests and doctests"
+	@echo "make docs   build the documentation site into build/site; warnings are errors"
 	@echo "make testbed  hold the simulator against real transfers for two minutes, where that is permitted"
 	@echo "make lint   the checks of make test that run no code of ours"
 	@echo "make lock   write the lock files anew from pyproject.toml"
@@ -31,6 +32,10 @@ run: .venv/ready
 test: lint
 	@echo "== tests and doctests"
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: .venv/ready-dev
+	@echo "== documentation site: build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 testbed: .venv/ready-dev
 	@echo "== simulator against real transfers"

@@ -1,0 +1,59 @@
+"""Blocks of the pages that are no sessions: Python that is run as it stands, YAML that is read."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import yaml
+
+from experiments.config import CompositionConfig
+from experiments.shadow.log_map import LogMap
+from experiments.shadow.single_file import write_single_file
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Page and text of every block in a language, sessions apart: those are doctests."""
+    return [
+        (page.relative_to(ROOT / "docs").as_posix(), found[2])
+        for page in PAGES
+        for found in BLOCK.finditer(page.read_text("utf-8"))
+        if found[1] == language and not found[2].lstrip().startswith(">>>")
+    ]
+
+
+def test_yaml_of_the_pages_is_understood_by_what_reads_it():
+    shown = {page: yaml.safe_load(text) for page, text in blocks("yaml")}
+    assert sorted(shown) == ["joint.md", "shadow.md"]
+    LogMap.model_validate(shown["shadow.md"])
+    for composition in shown["joint.md"]["compositions"]:
+        CompositionConfig.model_validate(composition)
+
+
+def test_python_that_is_no_session_is_one_of_the_two_blocks_that_are_run_here():
+    assert [page for page, _ in blocks("python")] == ["serving.md", "shadow.md"]
+
+
+def test_the_bundle_of_the_page_answers_as_it_says(tmp_path, monkeypatch, say):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_single_file(tmp_path / "dwcp_loader.py")
+    code, _, complaints = say("bundle", "rule", "estimate", "ppo.zip", "--only", "wan")
+    assert (code, complaints) == (0, [])
+    told: dict[str, object] = {}
+    exec(dict(blocks("python"))["shadow.md"], told)
+    policy, row = told["policy"], told["row"]
+    assert policy.actions[policy.act(row)] in ("none", "zstd", "hde", "amst")
+    assert policy.outside(row) == []
+
+
+def test_the_store_of_the_page_can_be_read_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told: dict[str, object] = {}
+    exec(dict(blocks("python"))["serving.md"], told)
+    with contextlib.suppress(AttributeError):
+        told["store"].close()
+    assert len(told["read"]["candidate_action"]) == 0
