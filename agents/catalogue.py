@@ -25,7 +25,7 @@ from agents.heuristics import Contention, DwcpRule, Estimate, Fixed, ModeRule
 from agents.joint_rules import Composed
 from agents.one_step_oracle import OneStepOracle, PublishedOracle
 from agents.policy import Policy
-from agents.predicted import Predicted, PredictedContention
+from agents.predicted import Predicted, PredictedContention, PredictedGreedy, PredictedOrder
 from agents.share_rules import ShareRule, Weigh
 from agents.stream_tuners import BayesianSearch, GradientAscent, HillClimb
 from envs.base import WorldEnv
@@ -188,6 +188,11 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         ),
         "edf": _shares(share_rules.edf, "earliest deadline first"),
         "least_slack": _shares(share_rules.least_slack, "least time to spare before the deadline first"),
+        "predictor_greedy": Entry(
+            "rule",
+            "greedy in the order of predicted times, where a supervised run is named as `models`",
+            foretold=PredictedGreedy,
+        ),
         "hill_climb": Entry("rule", "streams tuned by hill climbing (Falcon)", HillClimb),
         "gradient": Entry("rule", "streams tuned along the gradient of utility (Falcon)", GradientAscent),
         "bayesian": Entry("rule", "streams tuned by Bayesian search (Falcon)", BayesianSearch),
@@ -227,6 +232,16 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
             "static",
             "atc, with the last free slot kept for short ones",
             lambda env: _tardiness("atc_reserve", env, last_slot_for(1.0, 2)),
+        ),
+        "predictor_sjf": Entry(
+            "rule",
+            "shortest predicted time first, where a supervised run is named as `models`",
+            foretold=lambda env: PredictedOrder("predictor_sjf", env, weighted=False),
+        ),
+        "predictor_wspt": Entry(
+            "rule",
+            "highest priority over predicted time first, likewise",
+            foretold=lambda env: PredictedOrder("predictor_wspt", env, weighted=True),
         ),
         "random": Entry("rule", "any legal action", lambda env: RandomDispatch()),
         "masked_ppo": _MASKED_PPO,

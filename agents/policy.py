@@ -19,7 +19,8 @@ class Policy(ABC):
 
     Attributes:
         name: The name in YAML, tables and TensorBoard.
-        needs_world: Whether it looks into the running world, as only an oracle may; ``bind`` hands it over.
+        needs_world: Whether it looks into the running world, as an oracle may, or at the whole question, as a
+            rule may that plans; ``bind`` hands it over.
     """
 
     name: str

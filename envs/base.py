@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.features import FeatureList
+from envs.forecasts import Foretelling
 from sim.catalogue import find_scenario
 from sim.codecs import Codec, parse_codec
 from sim.decisions import BY_DEFAULT, Answer, Question, Rules
@@ -49,6 +50,7 @@ class WorldEnv(gym.Env[Observation, Any]):
         task: Its name in configs, catalogues and tables.
         masked: Whether some actions may be illegal; `action_masks` and ``info["action_mask"]`` tell which.
         world: The running episode.
+        foretelling: Predicts how long transfers will take, for rules that plan by it; None without one.
 
     Args:
         scenario: One or several scenarios, by name or as objects; each episode is of one, drawn evenly.
@@ -89,6 +91,7 @@ class WorldEnv(gym.Env[Observation, Any]):
         self.render_mode = render_mode
         self.observation_space = spaces.Box(-1.0, 1.0, (len(features),), np.float32)
         self.world: World | None = None
+        self.foretelling: Foretelling | None = None
         self._rules = rules
         self._traces = traces
         self._stock: list[World] = []

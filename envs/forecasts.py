@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.features import CODEC_FEATURES, Feature, FeatureList
-from sim.decisions import CodecQuestion
+from sim.decisions import CodecQuestion, DispatchQuestion, ShareQuestion
 from sim.episode import Episode
 
 
@@ -28,6 +28,18 @@ class Foresight(Protocol):
         Args:
             questions: What is asked.
             episodes: Of each question, the episode that it is of, for its probes.
+        """
+
+
+class Foretelling(Protocol):
+    """Says how long transfers will take, to rules that plan; it is no part of an observation."""
+
+    def __call__(self, question: DispatchQuestion | ShareQuestion, episode: Episode) -> NDArray[np.float64]:
+        """Seconds of each that waits, or that is left of each that moves, in the order of the question.
+
+        Args:
+            question: What is asked.
+            episode: That it is of, for the probes and arrivals up to its moment.
         """
 
 

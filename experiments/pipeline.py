@@ -14,6 +14,7 @@ from experiments.bundles import export_bundles
 from experiments.compositions import composed
 from experiments.config import SELECTORS, ExperimentConfig, check_names
 from experiments.evaluate import evaluation, join_episodes
+from experiments.forecasts import TASKS
 from experiments.optimum import bounds, search
 from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
@@ -125,6 +126,8 @@ def _checked_env(config: ExperimentConfig, source: str) -> WorldEnv:
     ]
     if "forecasts" in known:  # a config names them
         known = [name for name in known if name != "forecasts"] + ["features", "models"]
+    if environment_class(environment.id).task in TASKS:
+        known = [*known, "models"]
     for name in environment.options:
         if name not in known:
             guess = suggestion(name, known) or f"; known: {', '.join(known) or 'none'}"

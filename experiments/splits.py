@@ -12,7 +12,7 @@ from gymnasium.envs.registration import load_env_creator
 from envs.base import WorldEnv
 from envs.registration import IDS
 from experiments.config import ExperimentConfig
-from experiments.forecasts import options_with_forecasts
+from experiments.forecasts import TASKS, foretelling, options_with_forecasts
 from experiments.variation import varied
 from sim.calibration.choice import choose
 from sim.codecs import Codec, parse_codec
@@ -82,7 +82,12 @@ class Episodes:
         """
         environment = self._environment
         options = options_with_forecasts(environment.options, environment.codecs)
-        return environment_class(environment.id)(list(self.scenarios.values()), environment.codecs, **options)
+        made: WorldEnv = environment_class(environment.id)(
+            list(self.scenarios.values()), environment.codecs, **options
+        )
+        if made.task in TASKS and "models" in environment.options:
+            made.foretelling = foretelling(environment.options, environment.codecs)
+        return made
 
     def places(self, split: Split) -> list[Place]:
         """All episodes of a split; held-out scenarios are in the split of that name only."""

@@ -12,16 +12,22 @@ from agents.play import play
 from agents.policy import Actions, Mask, Observation, Policy
 from envs.base import WorldEnv
 from sim.codecs import FITTED, Codec
+from sim.decisions import CodecQuestion
 from sim.episode import Episode
-from sim.payloads import NOVELTY_WITHIN_LOG_SD
+from sim.payloads import CLASS_NAMES, NOVELTY_WITHIN_LOG_SD
 from sim.randomness import stream
-from sim.transfers import Stages
+from sim.transfers import SMALLEST_CHANGE, Stages
+from sim.units import MIB
 from sim.world import World
 
 Floats = NDArray[np.float64]
 
 _WANDERING: Final = 0.3
 """Share of decisions that are random, as where labels are made."""
+_CANDIDATES: Final = 64
+"""Readings of a sample that are weighed against its entropy and what is usual of its class."""
+_LARGE: Final = 1.0 * MIB
+"""Bytes from which the ratio of a payload is that of its dataset; a smaller one's counts as known."""
 
 
 class Redrawn(NamedTuple):
@@ -30,8 +36,9 @@ class Redrawn(NamedTuple):
     Attributes:
         rows: Observations, (n, F).
         costs: Cost of each codec as it is, in seconds, (n, A).
-        payload: The same under other draws of this transfer's own noises, (n, draws, A): a sender that knew
-            path and dataset would still not know these.
+        payload: The same under other draws of this transfer's own noises, (n, draws, A), of what its sample
+            may stand for, and before a dataset's first delta of what deltas of it may save: a sender that
+            knew the path would still not know these.
         seen: The same when the path is drawn again, too, as its last probe leaves it open, (n, draws, A).
     """
 
@@ -42,10 +49,29 @@ class Redrawn(NamedTuple):
 
 
 class _Draw(NamedTuple):
-    """An episode with other noises of its payloads, and what these become."""
+    """An episode with other noises of its payloads, and what these become.
+
+    Attributes:
+        episode: The episode.
+        stages: Of datasets whose deltas have been seen.
+        unseen: Of those that have sent none yet.
+    """
 
     episode: Episode
     stages: Stages
+    unseen: Stages
+
+
+class _Misread(Stages):
+    """Stages of which as many blocks have changed as an estimate with another noise may stand for."""
+
+    def __init__(self, episode: Episode, codecs: Sequence[Codec], rng: np.random.Generator) -> None:
+        super().__init__(episode, codecs)
+        other = rng.permutation(episode.changed_noise)
+        self._factor: Sequence[float] = (episode.changed_noise / other).data
+
+    def _changed(self, request: int, age_s: float) -> float:
+        return min(1.0, max(SMALLEST_CHANGE, super()._changed(request, age_s) * self._factor[request]))
 
 
 class _Teller(Policy):
@@ -84,12 +110,13 @@ class _Teller(Policy):
         if self._world is None:
             raise RuntimeError("it needs bind(world) before act()")
         world, now = self._world, self._world.clock.now
-        before = world.episode, world.stages
+        before, asked = (world.episode, world.stages), world.question
         conditions, probes = world.episode.conditions, world.episode.probes
         link = conditions.links[int(np.searchsorted(conditions.times, now, side="right")) - 1]
         true = link[:, 0].copy()
         try:
-            world.episode, world.stages = draw
+            new = isinstance(asked, CodecQuestion) and asked.delta_ratio == asked.hde_ratio
+            world.episode, world.stages = draw.episode, draw.unseen if new else draw.stages
             if miss is not None:
                 row = min(int(now / probes.period_s), len(probes.values) - 1)
                 link[:, 0] = probes.values[row, :, 2] * (1 + link[:, 3]) * miss
@@ -160,17 +187,55 @@ def attainable(costs: Floats) -> Attainable:
 
 def _draw(episode: Episode, codecs: Sequence[Codec], rng: np.random.Generator) -> _Draw:
     """Other noises of the same laws for what differs from transfer to transfer and shows in no sample."""
-    payloads, dataset = episode.payloads, episode.requests.dataset
-    count = len(payloads.kind)
-    level = episode.content.novelty[dataset]
-    novelty = np.minimum(level * np.exp(NOVELTY_WITHIN_LOG_SD * rng.standard_normal(count)), 1.0)
-    other = payloads._replace(
-        novelty=np.where(level >= 0.99, level, novelty),
-        encode_noise=np.exp(FITTED.encode["zstd3"].log_sd * rng.standard_normal(count)),
-        decode_noise=np.exp(FITTED.decode["zstd3"].log_sd * rng.standard_normal(count)),
+    level = episode.content.novelty
+    spread = FITTED.novelty_log_sd * rng.standard_normal(len(level))
+    usual = np.array([FITTED.classes[CLASS_NAMES[kind]].novelty for kind in episode.content.kind])
+    guessed = np.where(level >= 0.99, level, np.minimum(usual * np.exp(spread), 1.0))
+    payloads, count = episode.payloads, len(episode.payloads.kind)
+    ratio3 = _ratios(episode, rng)
+    encode, decode = (
+        np.exp(FITTED.encode["zstd3"].log_sd * rng.standard_normal(count)),
+        np.exp(FITTED.decode["zstd3"].log_sd * rng.standard_normal(count)),
     )
-    drawn = replace(episode, payloads=other)
-    return _Draw(drawn, Stages(drawn, tuple(codecs)))
+    noise = np.exp(NOVELTY_WITHIN_LOG_SD * rng.standard_normal(count))
+    drawn = []
+    for novelty in (level, guessed):
+        own = novelty[episode.requests.dataset]
+        other = payloads._replace(
+            ratio3=ratio3,
+            novelty=np.where(own >= 0.99, own, np.minimum(own * noise, 1.0)),
+            encode_noise=encode,
+            decode_noise=decode,
+        )
+        drawn.append(replace(episode, payloads=other))
+    return _Draw(drawn[0], Stages(drawn[0], tuple(codecs)), _Misread(drawn[1], tuple(codecs), rng))
+
+
+def _ratios(episode: Episode, rng: np.random.Generator) -> Floats:
+    """Ratios that the samples of an episode's payloads may stand for, (n,).
+
+    By how much a sample misleads is a property of its dataset. Readings are drawn as the simulator draws
+    them, and taken in proportion to how well they go with the entropy of the same sample and with ratios of
+    the class (Bayes' rule).
+    """
+    payloads, dataset = episode.payloads, episode.requests.dataset
+    ratio3 = payloads.ratio3.copy()
+    for one, first in zip(*np.unique(dataset, return_index=True), strict=True):
+        seen, entropy = float(payloads.sample_ratio[first]), float(payloads.entropy[first])
+        if seen < 1.01 or not 0.0 < entropy < 1.0:
+            continue
+        law = FITTED.classes[CLASS_NAMES[payloads.kind[first]]]
+        exponent = law.sample_exponent + FITTED.sample_exponent_sd * rng.standard_normal(_CANDIDATES)
+        exponent = np.maximum(exponent, 0.2)
+        logs = np.log(seen) / exponent
+        slack = np.log((1.0 - entropy) / -np.expm1(-logs) / law.entropy_slack)
+        spread = max(float(np.hypot(law.log_ratio3_sd, law.within_sd)), 0.01)
+        fit = (slack / FITTED.entropy_slack_log_sd) ** 2 + ((logs - law.log_ratio3) / spread) ** 2
+        weight = np.exp(-0.5 * (fit - fit.min())) / exponent
+        taken = float(rng.choice(exponent, p=weight / weight.sum()))
+        own = (dataset == one) & (payloads.size_bytes >= _LARGE)
+        ratio3[own] = np.maximum(payloads.sample_ratio[own] ** (1.0 / taken), 1.0)
+    return ratio3
 
 
 def _probe_misses(episode: Episode, rng: np.random.Generator, count: int = 512) -> Floats:

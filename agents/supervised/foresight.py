@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from agents.supervised.forecaster import STEPS, Forecaster, steps_of, windows
 from agents.supervised.outcomes import INPUTS, rows_for
-from agents.supervised.performance import MEDIAN_S, QUANTILES, PerformancePredictor
-from agents.supervised.probe_history import probe_history, row_at
+from agents.supervised.past import Past
+from agents.supervised.performance import QUANTILES, SAID_S, PerformancePredictor
+from agents.supervised.probe_history import row_at
 from envs.features import Feature
 from sim.codecs import Codec
 from sim.decisions import CodecQuestion
@@ -81,7 +82,7 @@ class PerformanceForesight:
 
     def __init__(self, predictor: PerformancePredictor, codecs: Sequence[Codec]) -> None:
         self._predictor, self._codecs = predictor, tuple(codecs)
-        self._known: WeakKeyDictionary[Episode, Floats] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[Episode, Past] = WeakKeyDictionary()
         self.features: tuple[Feature, ...] = (
             *(
                 Feature(
@@ -106,14 +107,13 @@ class PerformanceForesight:
         """The features of each question, as `envs.forecasts.Foresight`."""
         rows = np.empty((len(questions), len(self._codecs), len(INPUTS)), np.float32)
         for place, (question, episode) in enumerate(zip(questions, episodes, strict=True)):
-            history = self._history(episode)[row_at(episode.probes, question.now_s), question.path]
-            rows[place] = rows_for(question, history, self._codecs)
+            rows[place] = rows_for(question, self._past(episode), self._codecs)
         said = self._predictor.predict(rows.reshape(-1, len(INPUTS)))
-        middle = said[:, MEDIAN_S].reshape(len(questions), -1)
+        middle = said[:, SAID_S].reshape(len(questions), -1)
         spread = (said[:, len(QUANTILES) - 1] / said[:, 0]).reshape(len(questions), -1)
         return np.concatenate([middle, spread], axis=1)
 
-    def _history(self, episode: Episode) -> Floats:
+    def _past(self, episode: Episode) -> Past:
         if episode not in self._known:
-            self._known[episode] = probe_history(episode.probes)
+            self._known[episode] = Past(episode)
         return self._known[episode]

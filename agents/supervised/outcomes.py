@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from agents.supervised.probe_history import HISTORY, probe_history, row_at
+from agents.supervised.past import ARRIVALS, Past
+from agents.supervised.probe_history import HISTORY
 from agents.supervised.prospects import prospects
 from envs.features import CODEC_FEATURES, fill_codec
 from sim.batch.layout import OPEN
@@ -28,12 +29,22 @@ OF_CODEC: Final = (
     "prospect_rate",
     "prospect_4_s",
     "alone_s",
+    "steady_share",
+    "alone_share",
+    "wire_part",
+    "core_part",
+    "wire_busy",
+    "cores_busy",
+    "arrivals_meanwhile",
+    "offered_share",
 )
 """What is said of the codec that was chosen: TCP streams, zstd's level, whether a delta would be sent;
 seconds and bytes/s on the wire by `agents.supervised.prospects`, seconds likewise by the mean of four probes,
-and seconds by `sim.estimates`.
+and seconds by `sim.estimates`. All that follow are shares of those first seconds (trees cannot divide): the
+other two; what its bytes take of the whole path and its encoding of all cores; the backlogs that it meets;
+what the last arrivals let expect to come before it ends; and, of the bandwidth, what these bring.
 """
-INPUTS: Final = (*CODEC_FEATURES.names, *HISTORY, *OF_CODEC)
+INPUTS: Final = (*CODEC_FEATURES.names, *HISTORY, *ARRIVALS, *OF_CODEC)
 """What is known when a transfer starts: the observation of the codec question in its units, what the probes
 of its path have said so far, and the answer."""
 PROSPECT_S: Final = INPUTS.index("prospect_s")
@@ -96,26 +107,43 @@ def seconds_alone(question: CodecQuestion, codecs: Sequence[Codec]) -> Floats:
     return np.array([families[PLACES[codec.family]] for codec in codecs])
 
 
-def rows_for(question: CodecQuestion, history: Floats, codecs: Sequence[Codec]) -> npt.NDArray[np.float32]:
+def rows_for(question: CodecQuestion, past: Past, codecs: Sequence[Codec]) -> npt.NDArray[np.float32]:
     """What is known under each answer, float32 (codecs, inputs).
 
     Args:
         question: What is asked.
-        history: The `HISTORY` of its path.
+        past: Of its episode.
         codecs: The answers.
     """
     rows = np.empty((len(codecs), len(INPUTS)))
     asked, seen = len(CODEC_FEATURES), len(INPUTS) - len(OF_CODEC)
     fill_codec(codec_rows(question), rows[0, :asked])
-    rows[0, asked:seen] = history
+    history, (gap_s, mean_mb) = past.path(question.now_s, question.path), past.arrivals(question.now_s)
+    rows[0, asked:seen] = *history, gap_s, mean_mb
     rows[1:, :seen] = rows[0, :seen]
-    steady = question.bandwidth * np.exp(history[0])
-    rows[:, seen] = [codec.streams for codec in codecs]
-    rows[:, seen + 1] = [codec.level or 0 for codec in codecs]
-    rows[:, seen + 2] = [codec.keeps_baseline and question.has_baseline for codec in codecs]
-    rows[:, seen + 3 : seen + 5] = prospects(question, question.bandwidth, codecs)
-    rows[:, seen + 5] = prospects(question, steady, codecs)[:, 0]
-    rows[:, seen + 6] = seconds_alone(question, codecs)
+    bandwidth = max(question.bandwidth, 1.0)
+    now = prospects(question, bandwidth, codecs)
+    seconds, rate, core_s = now.T
+    steady_s = prospects(question, bandwidth * np.exp(history[0]), codecs)[:, 0]
+    alone_s = seconds_alone(question, codecs)
+    columns = (
+        [codec.streams for codec in codecs],
+        [codec.level or 0 for codec in codecs],
+        [codec.keeps_baseline and question.has_baseline for codec in codecs],
+        seconds,
+        rate,
+        steady_s,
+        alone_s,
+        steady_s / seconds,
+        alone_s / seconds,
+        rate / bandwidth,
+        core_s / question.cores / seconds,
+        question.wire_backlog_bytes / bandwidth / seconds,
+        question.core_backlog_s / question.cores / seconds,
+        seconds / gap_s,
+        np.full(len(codecs), mean_mb * 1e6 / gap_s / bandwidth),
+    )
+    rows[:, seen:] = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
     return rows.astype(np.float32)
 
 
@@ -126,12 +154,11 @@ def record(episodes: Sequence[Episode], codecs: Sequence[Codec], rule: Rule) -> 
     for number, episode in enumerate(episodes):
         world.shelve(0, episode)
         world.start(0, 0)
-        history = probe_history(episode.probes)
+        past = Past(episode)
         seen: dict[int, tuple[npt.NDArray[np.float32], float, int]] = {}
         while isinstance(question := world.next_question(0), CodecQuestion):
             answer = rule(question, seconds_alone(question, codecs))
-            told = history[row_at(episode.probes, question.now_s), question.path]
-            row = rows_for(question, told, codecs[answer : answer + 1])[0]
+            row = rows_for(question, past, codecs[answer : answer + 1])[0]
             seen[question.request] = row, question.now_s, answer
             world.answer(0, answer)
         done = world.records(0)

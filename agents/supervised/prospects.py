@@ -61,7 +61,9 @@ def coding(question: CodecQuestion, codec: Codec) -> Coding:
 
 
 def prospects(question: CodecQuestion, bandwidth: float, codecs: Sequence[Codec]) -> Floats:
-    """Seconds until it is decoded and bytes/s on the wire, shape (codecs, 2), as paths and cores are now.
+    """What each codec would come to as paths and cores are now, shape (codecs, 3).
+
+    Seconds until it is decoded, bytes/s on the wire, and core-seconds of encoding.
 
     Streams of others are told from the bandwidth: so many that the provisioned capacity falls to it.
 
@@ -75,7 +77,7 @@ def prospects(question: CodecQuestion, bandwidth: float, codecs: Sequence[Codec]
     link = np.array([free * (1.0 + cross), question.rtt_s, question.loss, cross])
     limits = np.array([question.window_bytes, question.capacity * question.rtt_s, float(CUBIC)])
     spare = question.cores * (1.0 - question.cpu_load)
-    found = np.empty((len(codecs), 2))
+    found = np.empty((len(codecs), 3))
     for row, codec in enumerate(codecs):
         made = coding(question, codec)
         wire_bytes = question.size_bytes / made.ratio
@@ -86,5 +88,5 @@ def prospects(question: CodecQuestion, bandwidth: float, codecs: Sequence[Codec]
         cores = min(float(codec.streams), max(spare, question.cores / (question.running + 1.0)))
         pace = min(wire * made.ratio, made.encode * cores, made.decode)
         seconds = lost_s + question.size_bytes / pace
-        found[row] = seconds, wire_bytes / seconds
+        found[row] = seconds, wire_bytes / seconds, question.size_bytes / made.encode
     return found

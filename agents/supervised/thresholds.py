@@ -88,6 +88,24 @@ def for_f1(scores: Scores, truth: Truth) -> float:
     return float(scores[order][np.argmax(np.where(last, f1, -1.0))])
 
 
+def for_both(scores: Scores, truth: Truth) -> float:
+    """The threshold at which the smaller one of recall and precision is greatest.
+
+    >>> for_both(np.array([0.1, 0.9, 0.8, 0.7]), np.array([False, True, False, True]))
+    0.7
+
+    Raises:
+        ValueError: If there is no event.
+    """
+    if not truth.any():
+        raise ValueError("a threshold for both needs events; add days or nodes to the validation part")
+    order = np.argsort(-scores, kind="stable")
+    hits, flagged = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
+    both = np.minimum(hits / flagged, hits / truth.sum())
+    last = np.append(np.diff(scores[order]) != 0, True)  # a threshold cannot part equal scores
+    return float(scores[order][np.argmax(np.where(last, both, -1.0))])
+
+
 def area(scores: Scores, truth: Truth) -> float:
     """Area under the ROC curve: the chance that an event scores above a row without one (ties count half).
 

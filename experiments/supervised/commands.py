@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from sim.errors import InputError
+from sim.files import write_text
 from sim.settings import load
 
 if TYPE_CHECKING:
@@ -69,6 +70,25 @@ def report(
         with console.status("report"):
             page = write_page(run, settings)
         _say("report", page)
+
+
+@app.command()
+def ablation(
+    base: Annotated[Path, typer.Argument(help="Run folder of the policies without further inputs.")],
+    others: Annotated[list[Path], typer.Argument(help="Run folders with such inputs, else of one config.")],
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Markdown file to write it to, as well.")
+    ] = None,
+) -> None:
+    """Say what each further input gains the learners: same seeds, same test episodes, with intervals."""
+    from experiments.supervised.ablation import ablation as hold
+    from experiments.supervised.ablation import ablation_page, ablation_table
+
+    gains = hold([base, *others])
+    console.print(ablation_table(gains))
+    if page is not None:
+        write_text(page, ablation_page(gains))
+        _say("page", page)
 
 
 @contextmanager

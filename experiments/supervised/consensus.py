@@ -14,7 +14,7 @@ from agents.supervised.boosted import Boosted, BoostedConfig
 from agents.supervised.matched import Bound, best_of_both, recall_at, strengths
 from agents.supervised.model import Part
 from agents.supervised.sequences import SequenceConfig
-from agents.supervised.thresholds import Detection, area, detection, for_f1
+from agents.supervised.thresholds import Detection, area, detection, for_both
 from agents.supervised.trailing import usual
 from experiments.supervised.config import ModelsConfig
 from experiments.supervised.figures import curve, operating_curves, scores_by_truth
@@ -37,9 +37,25 @@ _HABITUAL: Final = 6
 """So many first ones are seen against the group's own habit, in logarithms; the others as they are."""
 _FLOORS: Final = np.array([0.05, 0.05, 0.05, 0.02, 0.02, 0.02])
 """Smallest deviation of a logarithm that counts as one."""
-SUMMARIES: Final = tuple(
-    f"{name} {what}" for what in ("mean 5", "mean 12", "mean", "largest 5") for name in FEATURES
+_MOVING: Final = (0, 1, 2, 3, 4, 5, 6, 8)
+"""Those that move: the others say what kind of group it is."""
+_SCALES: Final = (1, 2, 4, 8, 12, 20)
+"""Steps over which trees see means: an anomaly may stand anywhere in the window, or reach into it."""
+SUMMARIES: Final = (
+    *(f"{FEATURES[place]}" for place in range(len(FEATURES)) if place not in _MOVING),
+    *(
+        f"{name} {what}"
+        for what in (
+            "mean",
+            *(f"{which} {steps}" for steps in _SCALES for which in ("last", "first", "largest", "smallest")),
+        )
+        for name in (*(FEATURES[place] for place in _MOVING), "latency")
+    ),
 )
+"""Of each that moves, and of the mean of the three latencies: means over the window, its end, its start, and
+where they are largest and smallest."""
+_TREE_WINDOWS: Final = 4
+"""So many times the windows of the network train the trees, which are quicker."""
 THRESHOLDS_FILE: Final = "thresholds.json"
 _KINDS: Final = tuple(kind.name for kind in ANOMALIES)
 
@@ -54,24 +70,25 @@ class Rounds(NamedTuple):
 
 
 def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
-    """Fit to quiet windows (the trees: to all) of one estate, choose thresholds of best F1 on another."""
+    """Fit to quiet windows (the trees: to all) of one estate; thresholds where both are best on another."""
     settings, rng = config.consensus.network, stream(config.seed, "consensus")
     known, held = (_rounds(config, folder, part, tell) for part in ("train", "validation"))
     learned, stopped = (one.windows.sample(settings.windows, rng, every=3) for one in (known, held))
+    more, judges = (one.windows.sample(_TREE_WINDOWS * settings.windows, rng) for one in (known, held))
     tell("autoencoder")
     shape = SequenceConfig(settings.steps, settings.units, settings.latent, settings.epochs)
     network = Autoencoder(FEATURES, ["error"], shape)
     network.fit(learned, stopped, rng)
     network.save(folder / "autoencoder.npz")
     tell("trees")
-    trees = Boosted(SUMMARIES, ["chance"], BoostedConfig("event", rounds=200, depth=4, columns=0.5))
-    trees.fit(_summed(learned), _summed(stopped), rng)
+    trees = Boosted(SUMMARIES, ["chance"], BoostedConfig("event", rounds=300, depth=4, columns=0.3))
+    trees.fit(_summed(more), _summed(judges), rng)
     trees.save(folder / "trees.npz")
     tell("thresholds")
     chosen = {}
     judged = _judged(held, network, trees)
     for name, (scores, truth) in judged.items():
-        limit = for_f1(scores, truth)
+        limit = for_both(scores, truth)
         found = detection(scores, truth, limit)
         chosen[name] = {"threshold": limit, "both": min(found.recall, found.precision)}
     write_json(folder / THRESHOLDS_FILE, chosen)
@@ -212,9 +229,13 @@ def _seen(metrics: NDArray[np.float64]) -> NDArray[np.float32]:
 def _summed(part: Part) -> Part:
     """`SUMMARIES` of windows."""
     rows = part.rows
-    total = np.cumsum(np.pad(rows, ((0, 0), (1, 0), (0, 0))), axis=1, dtype=np.float64)
-    fives = (total[:, 5:] - total[:, :-5]) / 5
-    parts = [rows[:, -5:].mean(axis=1), rows[:, -12:].mean(axis=1), rows.mean(axis=1), fives.max(axis=1)]
+    moving = np.concatenate([rows[:, :, _MOVING], rows[:, :, 3:6].mean(axis=2, keepdims=True)], axis=2)
+    total = np.cumsum(np.pad(moving, ((0, 0), (1, 0), (0, 0))), axis=1, dtype=np.float64)
+    still = [place for place in range(len(FEATURES)) if place not in _MOVING]
+    parts = [rows[:, -1, still], moving.mean(axis=1)]
+    for steps in _SCALES:
+        means = (total[:, steps:] - total[:, :-steps]) / steps
+        parts += [means[:, -1], means[:, 0], means.max(axis=1), means.min(axis=1)]
     return Part(np.concatenate(parts, axis=1).astype(np.float32), part.truth)
 
 
@@ -239,8 +260,9 @@ def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> ND
     calm = replace(calm, nodes=1, consensus=replace(calm.consensus, anomalies_per_day=0.0))
     tell("draw the same estate without anomalies")
     without = draw_monitoring(calm, seed(config, "test"), days(config, "test") * DAY).consensus_rounds
-    moving = [0, 1, 2, 3, 4, 5, 6, 8]
-    one, other = (_logs(grid(table, "group", FEATURES).values)[:, :, moving] for table in (with_, without))
+    one, other = (
+        _logs(grid(table, "group", FEATURES).values)[:, :, list(_MOVING)] for table in (with_, without)
+    )
     found = np.zeros(test.kind.shape)
     for group, kind in enumerate(test.kind):
         event = kind >= 0

@@ -12,6 +12,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from xgboost import Booster
 
 from agents.supervised.boosted import Boosted
 from agents.supervised.calibrated import LEAST, CalibratedSelector
@@ -82,12 +83,36 @@ def _(model: SequenceModel) -> onnx.ModelProto:
 
 @graph.register
 def _(model: Boosted) -> onnx.ModelProto:
-    nodes, constants, parts = [], [], []
+    nodes, constants, parts = _tree_parts(model)
+    nodes.append(helper.make_node("Concat", parts, [OUTPUTS], axis=1))
+    return _finished(_proto(nodes, constants, model), model)
+
+
+@graph.register
+def _(model: PerformancePredictor) -> onnx.ModelProto:
+    """The trees' factors, and what they are factors of."""
+    nodes, constants, parts = _tree_parts(model)
+    _add_margin(model.mode(), "mode", nodes, constants)
+    each = len(model.config.quantiles)
+    places = np.array([*[PROSPECT_S] * each, *[PROSPECT_RATE] * each, PROSPECT_S])
+    constants.append(numpy_helper.from_array(places, "places"))
+    nodes += [
+        helper.make_node("Concat", [*parts, "mode"], ["logs"], axis=1),
+        helper.make_node("Exp", ["logs"], ["factors"]),
+        helper.make_node("Gather", [ROWS, "places"], ["promised"], axis=1),
+        helper.make_node("Mul", ["promised", "factors"], [OUTPUTS]),
+    ]
+    return _finished(_proto(nodes, constants, model), model)
+
+
+def _tree_parts(model: Boosted) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], list[str]]:
+    """Nodes and constants of all trees, and what each target's outputs are called."""
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+    parts: list[str] = []
     for number, booster in enumerate(model.boosters()):
-        found = sum_node(booster, ROWS, f"sum{number}")
-        nodes += [found.node, helper.make_node("Add", [f"sum{number}", f"base{number}"], [f"margin{number}"])]
-        constants.append(numpy_helper.from_array(found.base, f"base{number}"))
         last = f"margin{number}"
+        _add_margin(booster, last, nodes, constants)
         if model.config.objective == "event":
             nodes.append(helper.make_node("Sigmoid", [last], [f"chance{number}"]))
             last = f"chance{number}"
@@ -101,26 +126,16 @@ def _(model: Boosted) -> onnx.ModelProto:
             )
             last = f"sorted{number}"
         parts.append(last)
-    nodes.append(helper.make_node("Concat", parts, [OUTPUTS], axis=1))
-    return _finished(_proto(nodes, constants, model), model)
+    return nodes, constants, parts
 
 
-@graph.register
-def _(model: PerformancePredictor) -> onnx.ModelProto:
-    """The trees' factors, and what they are factors of."""
-    proto = graph.dispatch(Boosted)(model)
-    made = proto.graph
-    made.node[-1].output[0] = "logs"
-    places = np.array([place for place in (PROSPECT_S, PROSPECT_RATE) for _ in model.config.quantiles])
-    made.initializer.append(numpy_helper.from_array(places, "places"))
-    made.node.extend(
-        [
-            helper.make_node("Exp", ["logs"], ["factors"]),
-            helper.make_node("Gather", [ROWS, "places"], ["promised"], axis=1),
-            helper.make_node("Mul", ["promised", "factors"], [OUTPUTS]),
-        ]
-    )
-    return _finished(proto, model)
+def _add_margin(
+    booster: Booster, name: str, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
+) -> None:
+    """Add what the trees of a booster come to, on top of its intercept."""
+    found = sum_node(booster, ROWS, f"{name}_sum")
+    nodes += [found.node, helper.make_node("Add", [f"{name}_sum", f"{name}_base"], [name])]
+    constants.append(numpy_helper.from_array(found.base, f"{name}_base"))
 
 
 @graph.register

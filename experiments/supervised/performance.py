@@ -1,6 +1,7 @@
 """The performance predictor as a task: transfers of many scenarios, new links, and what one could know."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -8,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.supervised.boosted import BoostedConfig
+from agents.supervised.foretelling import without_untold
 from agents.supervised.futures import another_future, seconds_in
+from agents.supervised.model import Part
 from agents.supervised.outcomes import INPUTS, PROSPECT_RATE, PROSPECT_S, Exploring, Outcomes, record
 from agents.supervised.performance import (
     MEDIAN_RATE,
-    MEDIAN_S,
     QUANTILES,
+    SAID_S,
     WITHIN,
     PerformancePredictor,
     likeliest,
@@ -30,6 +33,7 @@ from sim.scenario_file import resolve
 from sim.scenarios import Scenario
 
 MODEL_FILE: Final = "performance.npz"
+DISPATCH_FILE: Final = "dispatch.npz"
 _ALONE_S: Final = INPUTS.index("alone_s")
 _BOUND: Final = (
     "the likeliest of {} other futures from the true state of the moment: payload, path and queues known, "
@@ -65,6 +69,11 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     )
     model.fit(performance_part(learned), performance_part(held), stream(config.seed, "performance"))
     model.save(folder / MODEL_FILE)
+    tell("trees for what dispatch questions tell")
+    told = PerformancePredictor(replace(model.config, rounds=max(1, trees.rounds // 2), depth=6))
+    parts_told = (Part(without_untold(one.rows), one.truth) for one in map(performance_part, (learned, held)))
+    told.fit(*parts_told, stream(config.seed, "performance dispatch"))
+    told.save(folder / DISPATCH_FILE)
 
 
 def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
@@ -127,9 +136,9 @@ def _scenario_rows(found: dict[str, _Found]) -> list[list[Any]]:
         true, rows_of = one.outcomes.seconds, one.outcomes.rows
         shares = [
             float(within(said.astype(np.float64), true).mean())
-            for said in (rows_of[:, _ALONE_S], rows_of[:, PROSPECT_S], one.said[:, MEDIAN_S])
+            for said in (rows_of[:, _ALONE_S], rows_of[:, PROSPECT_S], one.said[:, SAID_S])
         ]
-        error = float(np.median(np.abs(one.said[:, MEDIAN_S] / true - 1)))
+        error = float(np.median(np.abs(one.said[:, SAID_S] / true - 1)))
         rows.append([name, len(true), *shares, one.ceiling, error])
     return rows
 
@@ -143,14 +152,14 @@ def _measures(where: str, found: Sequence[_Found], futures: int, target: float =
     ceiling = float(np.mean([one.ceiling for one in found]))
     bound = _BOUND.format(futures)
     rng = stream(0, "performance interval")
-    each = [within(one.said[:, MEDIAN_S], one.outcomes.seconds) for one in found]
+    each = [within(one.said[:, SAID_S], one.outcomes.seconds) for one in found]
     drawn = [float(np.mean([rng.choice(one, len(one)).mean() for one in each])) for _ in range(300)]
     low, high = np.quantile(drawn, (0.025, 0.975))
     alone = "the sender's own estimate, alone on the path (`sim.estimates`)"
     return [
         Measure(
             f"completion time within {WITHIN:.0%}{where}",
-            share(lambda one: (one.said[:, MEDIAN_S], one.outcomes.seconds)),
+            share(lambda one: (one.said[:, SAID_S], one.outcomes.seconds)),
             naive=share(lambda one: (one.outcomes.rows[:, _ALONE_S], one.outcomes.seconds)),
             ceiling=ceiling,
             target=target,
@@ -163,7 +172,7 @@ def _measures(where: str, found: Sequence[_Found], futures: int, target: float =
             f"throughput within {WITHIN:.0%}{where}",
             share(
                 lambda one: (
-                    one.outcomes.size_bytes / one.said[:, MEDIAN_S],
+                    one.outcomes.size_bytes / one.said[:, SAID_S],
                     one.outcomes.size_bytes / one.outcomes.seconds,
                 )
             ),

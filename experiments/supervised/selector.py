@@ -16,6 +16,7 @@ from agents.supervised.calibrated import CalibratedSelector, calibration_error
 from agents.supervised.ensemble import NETWORK, Ensemble
 from agents.supervised.labels import Labels, Realised, joined, label, nn19_columns
 from agents.supervised.model import Part
+from agents.supervised.path_law import PathLaw
 from agents.supervised.trees import TreesConfig
 from agents.supervised.two_class import TwoClassNetwork
 from envs.base import WorldEnv
@@ -35,6 +36,8 @@ from sim.scenarios import Scenario
 DRAWS: Final = 24
 """Draws of what stays hidden, for each test decision."""
 CROSS_FILE: Final = "cross-validation.json"
+_HEAVIEST: Final = 5.0
+"""A label counts as so many mean ones at most."""
 _SHARES: Final = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 
 
@@ -86,7 +89,8 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
     best = test.costs.argmin(axis=1)
     main = chances["ensemble"]
     sure = main.max(axis=1) >= settings.confidence
-    answers = np.where(sure, main.argmax(axis=1), rule)
+    law = _by_law(config, test.rows, rule)
+    answers = np.where(sure, main.argmax(axis=1), law)
     ceiling, knowing = attainable(test.seen), attainable(test.payload)
     cross = np.array(json.loads((folder / CROSS_FILE).read_text("utf-8"))["accuracy"])
     majority = float(np.bincount(best).max() / len(best))
@@ -130,6 +134,8 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
             high=float(cross.max()),
         ),
         Measure("accuracy without fallback", float(np.mean(main.argmax(axis=1) == best))),
+        Measure("accuracy of the fallback alone", float(np.mean(law == best))),
+        Measure("regret of the fallback alone", _regret(test.costs, law), lower_is_better=True),
         Measure("left to the fallback rule", float(np.mean(~sure)), lower_is_better=True),
         Measure(
             "calibration error",
@@ -143,7 +149,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
         f"Labels: the codec with the least cost ({settings.labels}); "
         f"{len(best)} test decisions of episodes that no selector was trained on.",
         f"The ensemble's temperature is {models['ensemble'].temperature:.2f}. Where its best chance is below "
-        f"{settings.confidence:g}, the estimate rule decides.",
+        f"{settings.confidence:g}, the law of the path decides: the least cost by its formulas.",
         f"Ceilings are a little too low rather than too high: of {DRAWS} draws each "
         "draw is judged by an answer chosen on the others.",
     ]
@@ -177,7 +183,7 @@ def _episodes(config: ModelsConfig) -> _Episodes:
     scenarios = [resolve(name) for name in settings.scenarios]
     if settings.requests is not None:
         scenarios = [replace(one, requests=settings.requests) for one in scenarios]  # type: ignore[arg-type]
-    env = environment_class("dwcp/Compression-v0")(scenarios, settings.codecs)
+    env = environment_class("dwcp/Compression-v0")(scenarios, settings.codecs, forecasts=_forecasts(config))
     drawn = stream(config.seed, "selector episodes").integers(2**31, size=settings.episodes).tolist()
     seeds = {
         part: drawn[round(low * len(drawn)) : round(high * len(drawn))]
@@ -198,6 +204,17 @@ def _labels(config: ModelsConfig, episodes: _Episodes, part: str) -> list[Labels
     return found
 
 
+def _by_law(
+    config: ModelsConfig, rows: NDArray[np.float32], otherwise: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The codec of least cost by the law of the path, where its costs are among the inputs."""
+    names = _inputs(config)
+    if (first := f"edge_{config.selector.codecs[0]}") not in names:
+        return otherwise
+    place = names.index(first)
+    return rows[:, place : place + len(config.selector.codecs)].argmin(axis=1)
+
+
 def _ensemble(config: ModelsConfig) -> CalibratedSelector:
     settings = config.selector
     trees = TreesConfig(settings.trees.rounds, settings.trees.depth, settings.trees.rate)
@@ -206,7 +223,15 @@ def _ensemble(config: ModelsConfig) -> CalibratedSelector:
 
 
 def _inputs(config: ModelsConfig) -> tuple[str, ...]:
-    return CODEC_FEATURES.names
+    own = tuple(feature.name for part in _forecasts(config) for feature in part.features)
+    return CODEC_FEATURES.names + own
+
+
+def _forecasts(config: ModelsConfig) -> list[PathLaw]:
+    """What is seen beside the question; lanes, which tell real costs, show no more than it."""
+    if config.selector.labels != "oracle":
+        return []
+    return [PathLaw([parse_codec(name) for name in config.selector.codecs])]
 
 
 def _models(config: ModelsConfig) -> dict[str, CalibratedSelector]:
@@ -228,10 +253,13 @@ def _choices(config: ModelsConfig, name: str) -> Sequence[int] | None:
 
 
 def _part(labels: Labels, choices: Sequence[int] | None = None) -> Part:
-    best = labels.best
-    if choices is not None:
-        best = np.asarray(choices)[labels.costs[:, list(choices)].argmin(axis=1)]
-    return Part(labels.rows, best[:, None].astype(np.float64))
+    """Labels, and what each counts: half alike, half by the seconds that the next best costs more."""
+    places = np.arange(labels.costs.shape[1]) if choices is None else np.asarray(choices)
+    costs = labels.costs[:, places]
+    first, second = np.sort(costs, axis=1)[:, :2].T
+    lost_s = second - first
+    weight = 0.5 + 0.5 * np.minimum(lost_s / max(lost_s.mean(), 1e-12), _HEAVIEST)
+    return Part(labels.rows, np.stack([places[costs.argmin(axis=1)], weight], axis=1).astype(np.float64))
 
 
 def _regret(costs: NDArray[np.float64], answers: NDArray[np.int64]) -> float:

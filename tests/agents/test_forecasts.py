@@ -15,8 +15,8 @@ from agents.supervised.link_futures import State, next_bandwidth
 from agents.supervised.model import Part
 from agents.supervised.outcomes import INPUTS, PROSPECT_S, Exploring, record
 from agents.supervised.performance import (
-    MEDIAN_S,
     QUANTILES,
+    SAID_S,
     PerformancePredictor,
     likeliest,
     performance_part,
@@ -193,7 +193,7 @@ def test_a_predictor_of_transfers_that_all_take_thrice_the_promise_says_so(outco
     truth = np.stack([3 * promised, part.truth[:, 1]], axis=1)
     model = PerformancePredictor(BoostedConfig("quantile", QUANTILES, rounds=60, depth=2, rate=0.3))
     model.fit(part._replace(truth=truth), part._replace(truth=truth), np.random.default_rng(0))
-    np.testing.assert_allclose(model.predict(part.rows)[:, MEDIAN_S], 3 * promised, rtol=0.05)
+    np.testing.assert_allclose(model.predict(part.rows)[:, SAID_S], 3 * promised, rtol=0.05)
 
 
 def test_a_predictor_read_back_and_its_graph_say_the_same(predictor, outcomes, tmp_path):

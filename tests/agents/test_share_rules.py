@@ -20,7 +20,9 @@ from sim.units import MB, MBIT, MINUTE, MS
 from sim.workloads import Workload
 
 RULES = [name for name, entry in POLICIES["allocation"].items() if entry.kind == "static"]
-TUNERS = [name for name, entry in POLICIES["allocation"].items() if entry.kind == "rule"]
+TUNERS = [
+    name for name, entry in POLICIES["allocation"].items() if entry.kind == "rule" and entry.build is not None
+]
 
 ONE_MACHINE = Scenario(
     name="one-machine",
