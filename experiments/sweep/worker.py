@@ -102,7 +102,7 @@ def work(job: Job) -> None:
     from experiments.work import Alone, one_thread
 
     one_thread()
-    with _taken(job) as run:
+    with taken(job) as run:
         if run.stage_done(job.until):  # by someone who was faster
             return
         with _references(job, run):
@@ -112,7 +112,7 @@ def work(job: Job) -> None:
                 closing_stages(run, job.config, Console(quiet=True))
 
 
-def _taken(job: Job) -> RunFolder:
+def taken(job: Job) -> RunFolder:
     """The run of a job, held; one whose process was given up as lost may need a while to notice it."""
     for _ in range(int(_PATIENCE_S / _POLL_S)):
         with suppress(BusyError):
