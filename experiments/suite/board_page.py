@@ -70,8 +70,7 @@ def board_lines(boards: Sequence[Board], suite: Suite, images: Mapping[str, str]
                 *(_percent(one) for one in line.families.values()),
             ]
             lines.append(f"| {' | '.join(cells)} |")
-        chosen = ", ".join(f"{scenario} {name}" for scenario, name in board.statics.items())
-        lines += ["", f"Best static policy: {chosen}."]
+        lines += ["", f"Best static policy: {_chosen(board.statics)}."]
     return lines
 
 
@@ -105,12 +104,12 @@ def board_figure(board: Board) -> Figure:
     for label, line in zip(left.get_yticklabels(), lines, strict=True):
         label.set_color(colour(line.policy, line.kind) if line.kind != "static" else INK)
     left.grid(axis="both")
-    left.set_xlabel("cost, % of the best static policy")
+    left.set_xlabel("cost, % of the best static policy's")
     best = sorted(lines[:_IN_PROFILE], key=lambda line: KINDS.index(line.kind))
     curves = profiles([line.scores for line in best], CHANCE.resampling, board.task)
     draw_profiles(right, curves)
     right.set_ylabel("")
-    right.set_xlabel("cost, % of the best static policy on the same episode")
+    right.set_xlabel("the same, episode by episode")
     top, bottom = 1 - 0.75 / height, 0.5 / height
     figure.subplots_adjust(left=0.2, right=0.8, top=top, bottom=bottom, wspace=0.13)
     return figure
@@ -126,6 +125,18 @@ def _percent(found: Estimate) -> str:
         return f"{100 * found.value:.0f}"
     text = f"{100 * found.value:.0f} ({100 * found.low:.0f}–{100 * found.high:.0f})"
     return f"**{text}**" if found.high < 1 else text
+
+
+def _chosen(statics: Mapping[str, str]) -> str:
+    """Who is the best static policy where.
+
+    >>> _chosen({"wan": "hde", "lossy": "amst", "metro": "hde"})
+    '`hde` on wan, metro; `amst` on lossy'
+    """
+    where: dict[str, list[str]] = {}
+    for scenario, policy in statics.items():
+        where.setdefault(policy, []).append(scenario)
+    return "; ".join(f"`{policy}` on {', '.join(scenarios)}" for policy, scenarios in where.items())
 
 
 def _relative(path: Path, page: Path) -> str:

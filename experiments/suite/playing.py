@@ -14,6 +14,8 @@ from agents.play import play
 from agents.policy import Action, Mask, Observation, Policy
 from envs.base import WorldEnv
 from envs.vector import lanes_of
+from experiments.graph_policy import GraphPolicy
+from experiments.shadow.bundle import BundlePolicy
 from sim.episode import Episode
 from sim.world import World
 
@@ -192,7 +194,7 @@ def remembers(policy: Policy) -> bool:
     """Whether answers depend on those before: such a policy is made anew for each episode."""
     if isinstance(policy, Composed):
         return any(map(remembers, policy._policies.values()))
-    return isinstance(policy, Policy) and type(policy).reset is not Policy.reset
+    return type(policy).reset not in (Policy.reset, BundlePolicy.reset, GraphPolicy.reset)
 
 
 def _all_used(number: int, answers: Answers, taken: int) -> None:
