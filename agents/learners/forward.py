@@ -122,8 +122,9 @@ def network_policy(name: str, model: BaseAlgorithm) -> NetworkPolicy | Recurrent
 
 def _cell(lstm: nn.LSTM) -> Layer:
     """Weights and bias of an LSTM of one layer, those of input and units one above the other."""
-    weight = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], dim=1)
-    bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+    of: dict[str, torch.Tensor] = dict(lstm.named_parameters())
+    weight = torch.cat([of["weight_ih_l0"], of["weight_hh_l0"]], dim=1)
+    bias = of["bias_ih_l0"] + of["bias_hh_l0"]
     return weight.detach().numpy().T.copy(), bias.detach().numpy().copy()
 
 

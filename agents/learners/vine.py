@@ -93,7 +93,8 @@ class Vine(PPO):
                 costs.append(env.branch(lambda rows: np.asarray(greedy.act(rows)), self.gamma))
             with torch.no_grad():
                 actions = self.policy.get_distribution(torch.as_tensor(seen)).sample().numpy()
-            self._last_obs, rewards, self._last_episode_starts, _ = env.step(actions)
+            after, rewards, self._last_episode_starts, _ = env.step(actions)
+            self._last_obs = np.asarray(after)
             self.num_timesteps += env.num_envs
             callback.update_locals({"rewards": rewards})
             if not callback.on_step():

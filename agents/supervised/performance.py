@@ -59,14 +59,10 @@ class PerformancePredictor(Boosted):
         """As ``Model.fit``; truth is seconds and bytes/s, shape (n, 2)."""
         learned, held = _factors(train), _factors(validation)
         super().fit(learned, held, rng)
-        self._mode = _mode_trees(
-            *(
-                xgboost.DMatrix(self.check(part.rows), part.truth[:, 0], nthread=1)
-                for part in (learned, held)
-            ),
-            self.config,
-            int(rng.integers(2**31)),
+        taught, judged = (
+            xgboost.DMatrix(self.check(part.rows), part.truth[:, 0], nthread=1) for part in (learned, held)
         )
+        self._mode = _mode_trees(taught, judged, self.config, int(rng.integers(2**31)))
 
     def predict(self, rows: Rows) -> Outputs:
         """Quantiles of seconds and bytes/s, and the likeliest seconds, as ``Model.predict``."""

@@ -130,9 +130,10 @@ def heard_by(read: Decisions, latest: Floats) -> Decisions:
         latest: Until when outcomes of each count, in seconds since 1970, shape (n,).
     """
     late = read.known > latest
-    known, cost_s = (np.where(late, np.nan, one) for one in (read.known, read.cost_s))
-    best, costs = (np.where(late, None, one) for one in (read.best, read.costs))
-    return replace(read, known=known, cost_s=cost_s, best=best, costs=costs)
+    told = {name: getattr(read, name).copy() for name in ("known", "cost_s", "best", "costs")}
+    for name, column in told.items():
+        column[late] = np.nan if name in ("known", "cost_s") else None
+    return replace(read, **told)
 
 
 def keys_of(read: Decisions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -71,8 +71,10 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     model.save(folder / MODEL_FILE)
     tell("trees for what dispatch questions tell")
     told = PerformancePredictor(replace(model.config, rounds=max(1, trees.rounds // 2), depth=6))
-    parts_told = (Part(without_untold(one.rows), one.truth) for one in map(performance_part, (learned, held)))
-    told.fit(*parts_told, stream(config.seed, "performance dispatch"))
+    taught, judged = (
+        Part(without_untold(one.rows), one.truth) for one in map(performance_part, (learned, held))
+    )
+    told.fit(taught, judged, stream(config.seed, "performance dispatch"))
     told.save(folder / DISPATCH_FILE)
 
 

@@ -42,7 +42,7 @@ def trials_frame(tuning: Tuning) -> pd.DataFrame:
 def best_trial(frame: pd.DataFrame) -> pd.Series | None:
     """The trial of least cost among those that ran to their end."""
     ended = frame[frame["state"] == "complete"]
-    return None if ended.empty else ended.loc[ended["validation_cost"].idxmin()]
+    return None if ended.empty else ended.iloc[int(ended["validation_cost"].to_numpy().argmin())]
 
 
 def write_history(tuning: Tuning, learner: str) -> tuple[pd.DataFrame, Path]:
@@ -75,7 +75,7 @@ def history(frame: pd.DataFrame, learner: str) -> Figure:
     shade = colour(learner, LEARNED)
     ended, cut = frame[frame["state"] == "complete"], frame[frame["state"] == "pruned"]
     axes.plot(ended["trial"], 100 * ended["validation_cost"], "o", color=shade, markersize=5, zorder=3)
-    hollow = {"color": shade, "markerfacecolor": "white", "markersize": 5, "zorder": 3}
+    hollow: dict[str, Any] = {"color": shade, "markerfacecolor": "white", "markersize": 5, "zorder": 3}
     axes.plot(cut["trial"], 100 * cut["validation_cost"], "o", **hollow)
     if not ended.empty:
         best = 100 * ended["validation_cost"].cummin()

@@ -49,7 +49,8 @@ def curve(run: RunFolder, name: str, seed: int, *, legs: bool = False) -> list[d
     """A row a validation of a training that has ended or, with ``legs``, of what there is so far."""
     folder = run.file("learners", f"{name}-{seed}")
     if (folder / "curves.csv").exists():
-        return pd.read_csv(folder / "curves.csv").to_dict("records")
+        rows: list[Any] = pd.read_csv(folder / "curves.csv").to_dict("records")
+        return rows
     return _checkpoint(folder / "checkpoints") if legs else []
 
 

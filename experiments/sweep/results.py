@@ -1,8 +1,8 @@
 """What a sweep has found: a row a run and policy, in a table to read and a file to compute with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -29,16 +29,17 @@ def run_rows(point: Point, run: Path) -> list[dict[str, object]]:
     episodes = read_evidence(run).episodes
     statics = {scenario: name for scenario, (name, _) in best_statics(episodes).items()}
     order, rows = kinds(episodes), []
-    for (policy, seed), own in episodes.groupby(["policy", "training_seed"], sort=False):
+    for place, own in episodes.groupby(["policy", "training_seed"], sort=False):
+        policy, seed = str(place[0]), int(str(place[1]))
         costs = {}
         for split in ("validation", "test"):
             others = episodes[episodes["split"] == split]
             part = own[own["split"] == split]
             costs[f"{split}_cost"] = cost_relative(part, others, statics) if len(part) else np.nan
         values = {key: written(value) for key, value in point.values.items()}
-        told = {"run": run.name, "policy": policy, "kind": order[str(policy)], **values, **costs}
+        told = {"run": run.name, "policy": policy, "kind": order[policy], **values, **costs}
         if seed >= 0:
-            told[SEED] = int(seed)
+            told[SEED] = seed
         rows.append(told)
     return rows
 
@@ -111,7 +112,7 @@ def result_table(frame: pd.DataFrame, title: str, most: int = 40) -> Table:
     return table
 
 
-def cost_cell(row: dict[str, object], cost: str) -> str:
+def cost_cell(row: Mapping[Any, Any], cost: str) -> str:
     """Mean in percent, with the lowest and highest run in brackets where there are several."""
     mean, low, high = (100 * float(str(row[f"{cost}_{part}"])) for part in ("mean", "min", "max"))
     if mean != mean:

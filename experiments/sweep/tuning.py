@@ -144,9 +144,11 @@ class Tuning:
         try:
             job = job_of(self._config(values), self._root, "training")
         except InputError as error:
-            return self._leave(trial, str(error).splitlines()[0])
+            self._leave(trial, str(error).splitlines()[0])
+            return None
         if job.digest in running:
-            return self._leave(trial, "the same settings run at this moment")
+            self._leave(trial, "the same settings run at this moment")
+            return None
         trial.set_user_attr(DIGEST, job.digest)
         self.jobs[job.digest], self.values[job.digest] = job, values
         return _Running(trial, job)
