@@ -90,7 +90,9 @@ def stand_in():
 
         from experiments.sweep.worker import taken
 
-        with taken(job) as run:
+        if (run := taken(job)) is None:
+            return
+        with run:
             legs = run.file("legs.txt")
             while len(done := legs.read_text().split() if legs.exists() else []) < 12:
                 run.file("legs.new").write_text(" ".join([*done, str(os.getpid())]))
