@@ -130,9 +130,7 @@ def test_a_worker_is_killed_and_a_machine_is_lost_and_every_run_is_done_once(clu
     assert (len(killed), len(lost)) == (2, 1)
     for job in jobs:
         assert [run.finished for run in runs_of(job)] == [True]
-        assert (
-            len(legs_of(job)) == LEGS
-        )  # nothing lost, nothing done twice, also where the lost worker lived on
+        assert len(legs_of(job)) == LEGS  # also where a worker lives on when its machine is lost
     dead = next(legs_of(job) for job in jobs if job.digest == killed[0])
     assert [worker == killed[1] for worker in dead] == [True] * 3 + [False] * 9
 
