@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,7 +15,7 @@ from typing import Literal, NamedTuple
 from rich.console import Console
 
 from experiments.config import ExperimentConfig
-from experiments.run_folder import BusyError, RunFolder, versions
+from experiments.run_folder import BusyError, RunFolder, point_latest, versions
 from sim.errors import InputError
 from sim.files import write_text, write_whole
 from sim.settings import digest
@@ -23,7 +24,7 @@ from sim.yaml_file import read_yaml
 SWEEP = "sweep"
 """Folder beside the runs with what belongs to all of them."""
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 _POLL_S = 0.5
 
 Until = Literal["training", "finished"]
@@ -95,30 +96,47 @@ def work(job: Job) -> None:
     """
     _check_machine(job)
     os.chdir(job.start)
-    if done_run(job) is not None:
+    if (run := taken(job)) is None:
         return
 
     from experiments.pipeline import closing_stages, evaluate_stages, train_stages
     from experiments.work import Alone, one_thread
 
     one_thread()
-    with taken(job) as run:
-        if run.stage_done(job.until):  # by someone who was faster
-            return
-        with _references(job, run):
-            train_stages(run, job.config, Alone())
-            if job.until == "finished":
-                evaluate_stages(run, job.config, Alone())
-                closing_stages(run, job.config, Console(quiet=True))
+    with run, _references(job, run):
+        train_stages(run, job.config, Alone())
+        if job.until == "finished":
+            evaluate_stages(run, job.config, Alone())
+            closing_stages(run, job.config, Console(quiet=True))
 
 
-def taken(job: Job) -> RunFolder:
-    """The run of a job, held; one whose process was given up as lost may need a while to notice it."""
-    for _ in range(int(_PATIENCE_S / _POLL_S)):
-        with suppress(BusyError):
-            return RunFolder.create(job.config, job.root)
-        time.sleep(_POLL_S)
-    return RunFolder.create(job.config, job.root)
+def taken(job: Job) -> RunFolder | None:
+    """The run of a job, held; None when it is done.
+
+    A worker that was given up as lost may live on for a while, even to the end of the run: it is waited for,
+    and what it has done counts.
+
+    Raises:
+        BusyError: If another process works on the run all the while.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        if done_run(job) is not None:
+            return None
+        try:
+            run = RunFolder.create(job.config, job.root)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+            continue
+        if (done := done_run(job)) is None:
+            return run
+        run.release()
+        if run.path != done.path:  # it was done just now, and a second one begun
+            shutil.rmtree(run.path)
+            point_latest(done.path)
+        return None
 
 
 def perform(do: Work, job: Job) -> str:

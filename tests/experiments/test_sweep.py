@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.run_folder import RunFolder
 from experiments.sweep import commands
 from experiments.sweep.config import read_sweep
 from experiments.sweep.expansion import expand
@@ -17,7 +19,7 @@ from experiments.sweep.local import LocalScheduler
 from experiments.sweep.results import by_point, read_frame
 from experiments.sweep.scheduler import ATTEMPTS, Ended, see_through
 from experiments.sweep.space import Span
-from experiments.sweep.worker import SWEEP, done_run, job_of, perform, runs_of, work
+from experiments.sweep.worker import SWEEP, done_run, job_of, perform, runs_of, taken, work
 from sim.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
@@ -321,6 +323,25 @@ def test_a_worker_that_cannot_see_the_results_or_has_other_packages_says_so(writ
     with pytest.raises(InputError, match=r"worker: python: expected 3\.9\.1"):
         work(other)
     assert done_run(job) is None
+
+
+def test_a_run_that_a_worker_given_up_as_lost_still_ends_is_not_done_again(write, tmp_path):
+    point = expand(read_sweep(write("sweep: {grid: {seed: [0]}}", base="small")))[0]
+    job = job_of(point.config, tmp_path, "finished")
+    held = RunFolder.create(job.config, job.root)
+
+    def end():
+        time.sleep(0.6)
+        held.finish()
+        held.release()
+
+    lost = threading.Thread(target=end)
+    lost.start()
+    try:
+        assert taken(job) is None
+    finally:
+        lost.join(PATIENCE_S)
+    assert [run.path for run in runs_of(job)] == [held.path]
 
 
 def test_points_are_ordered_by_the_mean_over_their_seeds(tmp_path):

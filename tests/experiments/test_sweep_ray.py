@@ -90,7 +90,9 @@ def stand_in():
 
         from experiments.sweep.worker import taken
 
-        with taken(job) as run:
+        if (run := taken(job)) is None:
+            return
+        with run:
             legs = run.file("legs.txt")
             while len(done := legs.read_text().split() if legs.exists() else []) < 12:
                 run.file("legs.new").write_text(" ".join([*done, str(os.getpid())]))
@@ -128,11 +130,9 @@ def test_a_worker_is_killed_and_a_machine_is_lost_and_every_run_is_done_once(clu
     assert (len(killed), len(lost)) == (2, 1)
     for job in jobs:
         assert [run.finished for run in runs_of(job)] == [True]
-        assert len(legs_of(job)) == LEGS  # nothing lost, nothing done twice
+        assert len(legs_of(job)) == LEGS  # also where a worker lives on when its machine is lost
     dead = next(legs_of(job) for job in jobs if job.digest == killed[0])
     assert [worker == killed[1] for worker in dead] == [True] * 3 + [False] * 9
-    shared = [job for job in jobs if len(set(legs_of(job))) > 1]
-    assert len(shared) >= 2  # that of the killed worker, and that of the lost machine
 
 
 def test_a_cluster_that_does_not_answer_is_told_in_one_line(monkeypatch):
