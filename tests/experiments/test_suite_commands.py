@@ -55,10 +55,10 @@ def test_the_best_static_policy_is_par_and_the_others_stand_beside_it_by_their_f
 def test_a_page_keeps_what_stands_around_the_tables_and_links_to_its_figures(standing, tmp_path):
     page = tmp_path / "docs" / "page.md"
     page.parent.mkdir()
-    page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter\n")
+    page.write_text(f"# Before\n\n{BEGIN}\nyesterday\n{END}\n\nAfter\n")
     written = write_board([standing], shipped(), page, tmp_path / "docs" / "drawn")
     text = page.read_text()
-    assert text.startswith("# Before") and text.endswith("\nAfter\n") and "old" not in text
+    assert text.startswith("# Before") and text.endswith("\nAfter\n") and "yesterday" not in text
     assert "| 1 | `mine` (2 trainings) | learner | **75 (" in text
     assert "![compression](drawn/compression.png)" in text and written[1].stat().st_size > 10_000
     again = write_board([standing], shipped(), page, tmp_path / "docs" / "drawn")
