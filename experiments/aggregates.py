@@ -43,7 +43,8 @@ def relative_scores(
         split: Which episodes.
         kind: Of each policy.
     """
-    scenarios = list(dict.fromkeys(place[1] for place in board if place[2] == split and place[1] in statics))
+    met = dict.fromkeys(scenario for _, scenario, own in board if own == split)
+    scenarios = [name for name in met if (statics.get(name, ""), name, split) in board]
     found = []
     for policy in dict.fromkeys(place[0] for place in board):
         own = [board.get((policy, scenario, split)) for scenario in scenarios]

@@ -44,6 +44,11 @@ HPARAM_METRICS: Final = (
 ORACLE_TAG: Final = "eval/gap_to_oracle"
 """By how much, as a share, a policy's validation cost lies above the one-step oracle's: also as a curve."""
 
+_IDENTITY: Final = 3
+"""What tells a run from others: policy, kind and seed."""
+_FEW: Final = 24
+"""Values of a hyper-parameter that are listed to be ticked."""
+
 Setting = str | int | float | bool
 Timelines = Mapping[tuple[str, int], Mapping[str, bytes]]
 """PNG files by policy and training seed, then by scenario."""
@@ -86,16 +91,19 @@ def write_tensorboard(
     """
     episodes, curves = evidence.episodes, evidence.curves
     last_step = int(curves["step"].max()) if len(curves) else 1
-    hparam_names = sorted({name for own in settings.values() for name in own})
     runs = {
         (str(rows["policy"].iloc[0]), int(rows["training_seed"].iloc[0])): rows
         for _, rows in episodes.groupby(["policy", "training_seed"])
     }
     oracle = _oracle_level(episodes)
+    identities: dict[tuple[str, int], dict[str, Setting]] = {
+        key: {"policy": key[0], "kind": str(rows["kind"].iloc[0]), "seed": key[1], **settings.get(key[0], {})}
+        for key, rows in runs.items()
+    }
+    columns = _columns(list(identities.values()))
     folders = []
     for (policy, seed), rows in runs.items():
         name = run_name(policy, seed)
-        identity: dict[str, Setting] = {"policy": policy, "kind": str(rows["kind"].iloc[0]), "seed": seed}
         of_policy = curves[curves["policy"] == policy]
         curve = of_policy[of_policy["training_seed"] == seed]
         values = _final_values(rows, episodes)
@@ -109,7 +117,7 @@ def write_tensorboard(
             }
         events = [
             _event(0, [_layout(), _text("config", f"```yaml\n{config}\n```")]),
-            _event(0, _hparams(name, {**identity, **settings.get(policy, {})}, [*identity, *hparam_names])),
+            _event(0, _hparams(name, identities[policy, seed], columns)),
             *_curve_events(curve),
             *([] if len(curve) else [_event(0, _scalars(values))]),
             _event(last_step, _scalars(values)),
@@ -270,10 +278,26 @@ def _lines(title: str, regex: str) -> layout_pb2.Chart:
     return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[regex]))
 
 
-def _hparams(name: str, settings: Mapping[str, Setting], columns: Sequence[str]) -> list[Summary.Value]:
+def _columns(identities: Sequence[Mapping[str, Setting]]) -> list[summary_v2.HParam]:
+    """Hyper-parameters of all runs, its identity first; one of few values can be filtered by them."""
+    first = list(identities[0])[:_IDENTITY]
+    names = [*first, *sorted({name for own in identities for name in own} - set(first))]
+    columns = []
+    for name in names:
+        values = {own[name] for own in identities if name in own}
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            values = {float(value) for value in values}
+        alike = len({type(value) for value in values}) == 1 and len(values) <= _FEW
+        columns.append(summary_v2.HParam(name, summary_v2.Discrete(values) if alike else None))
+    return columns
+
+
+def _hparams(
+    name: str, settings: Mapping[str, Setting], columns: Sequence[summary_v2.HParam]
+) -> list[Summary.Value]:
     """The experiment, the start and the end of one session: what the HParams table is made of."""
     experiment = summary_v2.hparams_config_pb(
-        hparams=[summary_v2.HParam(key) for key in columns],
+        hparams=list(columns),
         metrics=[summary_v2.Metric(tag) for tag in HPARAM_METRICS],
         time_created_secs=CLOCK_START,
     )

@@ -43,7 +43,7 @@ def show(tasks: Tasks = None) -> None:
     suite = shipped()
     table = Table(box=None, pad_edge=False)
     for title in ("scenario", "family", "episodes", "what it is"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title != "what it is")
     counts = suite.config.episodes
     for task in _tasks(tasks):
         table.add_section()

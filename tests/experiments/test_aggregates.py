@@ -97,7 +97,7 @@ def test_figures_name_every_policy_that_they_show(evidence):
     legend = figure.axes[0].get_legend()
     assert {text.get_text() for text in legend.get_texts()} == {one.policy for one in compared}
     matrix = improvement_figure(improvements(compared, CHANCE.resampling, "test"), "test").axes[0]
-    assert next(iter(matrix.get_yticklabels())).get_text() == "one_step_oracle"
+    assert next(iter(matrix.get_yticklabels())).get_text() == "ppo"
 
 
 def test_of_many_static_policies_only_the_best_are_drawn():

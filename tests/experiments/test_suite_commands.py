@@ -48,17 +48,17 @@ def test_the_best_static_policy_is_par_and_the_others_stand_beside_it_by_their_f
     assert lines["mine"].test.value == pytest.approx(0.75)
     assert lines["mine"].trainings == 2 and lines["mine"].improvement.value == 1.0
     assert lines["zstd"].test.value == lines["zstd"].middle.value == pytest.approx(1.25)
-    assert {one.value for one in lines["mine"].families.values()} == {pytest.approx(2.25)}
+    assert [one.value for one in lines["mine"].families.values()] == [pytest.approx(2.25)] * 5
     assert set(lines["mine"].families) == {family.name for family in shipped().task("compression").families}
 
 
 def test_a_page_keeps_what_stands_around_the_tables_and_links_to_its_figures(standing, tmp_path):
     page = tmp_path / "docs" / "page.md"
     page.parent.mkdir()
-    page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter\n")
+    page.write_text(f"# Before\n\n{BEGIN}\nyesterday\n{END}\n\nAfter\n")
     written = write_board([standing], shipped(), page, tmp_path / "docs" / "drawn")
     text = page.read_text()
-    assert text.startswith("# Before") and text.endswith("\nAfter\n") and "old" not in text
+    assert text.startswith("# Before") and text.endswith("\nAfter\n") and "yesterday" not in text
     assert "| 1 | `mine` (2 trainings) | learner | **75 (" in text
     assert "![compression](drawn/compression.png)" in text and written[1].stat().st_size > 10_000
     again = write_board([standing], shipped(), page, tmp_path / "docs" / "drawn")
@@ -98,11 +98,11 @@ def test_two_results_of_one_policy_are_refused(tmp_path):
 def test_the_committed_results_are_whole_and_the_page_is_theirs():
     suite = shipped()
     results = read_results(COMMITTED, suite)
-    assert {result.told.task for result in results} == set(suite.tasks)
+    assert {"compression", "scheduling"} <= {result.told.task for result in results} <= set(suite.tasks)
     assert not [problem for result in results for problem in missing(suite, result)]
     text = (ROOT / "docs" / "leaderboard.md").read_text("utf-8")
-    found = board(suite, "joint", results)
-    images = {"joint": "leaderboard/joint.png"}
+    found = board(suite, "scheduling", results)
+    images = {"scheduling": "leaderboard/scheduling.png"}
     assert "\n".join(board_lines([found], suite, images)[1:]) in text
 
 

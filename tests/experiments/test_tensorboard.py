@@ -108,6 +108,15 @@ def test_hyper_parameters_and_their_metrics_stand_in_the_run_itself(runs):
     assert settings["rate"].number_value == 3e-4
     assert settings["policy"].string_value == "ppo" and settings["seed"].number_value == 1
     message = plugin_data_pb2.HParamsPluginData.FromString(plugin(runs / "ppo/seed1", "_hparams_/experiment"))
+    ticked = {info.name: list(info.domain_discrete.values) for info in message.experiment.hparam_infos}
+    assert [value.string_value for value in ticked["kind"]] == [
+        "learner",
+        "oracle",
+        "search",
+        "static",
+        "supervised",
+    ]
+    assert [value.number_value for value in ticked["seed"]] == [-1.0, 0.0, 1.0]
     metrics = {info.name.tag for info in message.experiment.metric_infos}
     assert metrics <= set(read(runs / "ppo/seed1").Tags()["scalars"])
 
