@@ -30,7 +30,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def test_yaml_of_the_pages_is_understood_by_what_reads_it():
     shown = {page: yaml.safe_load(text) for page, text in blocks("yaml")}
-    assert sorted(shown) == ["joint.md", "shadow.md"]
+    assert [page for page, read in shown.items() if not isinstance(read, dict)] == []
     LogMap.model_validate(shown["shadow.md"])
     for composition in shown["joint.md"]["compositions"]:
         CompositionConfig.model_validate(composition)
