@@ -78,7 +78,7 @@ def test_the_files_and_runs_that_commands_of_a_page_name_are_there(page):
             if word.startswith(("experiments/", "results/reference/", "docs/")):
                 assert (ROOT / word).exists(), command
             if run := re.match(r"results/([\w-]+)/latest", word):
-                assert run[1] in CONFIGS, f"{command}: no config of that name"
+                assert run[1].startswith(tuple(CONFIGS)), f"{command}: nothing makes that run"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

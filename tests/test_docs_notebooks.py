@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "notebooks"
-PATIENCE_S = 300
+PATIENCE_S = 360
 
 
 def printed(book: nbformat.NotebookNode) -> list[str]:
