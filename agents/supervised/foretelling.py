@@ -70,7 +70,8 @@ class Foreteller:
         else:
             parts = [self._of_running(question, one, past) for one in question.running]
         said = self._predictor.predict(without_untold(np.concatenate(parts)))[:, SAID_S]
-        return said.reshape(len(parts), -1).min(axis=1)
+        least: Floats = said.reshape(len(parts), -1).min(axis=1)
+        return least
 
     def _of_running(self, question: ShareQuestion, one: Running, past: Past) -> Rows:
         codec = self._codecs[one.codec]

@@ -30,12 +30,20 @@ class TwoClassNetwork(Selector):
         actions: Number of actions A of the environment.
         columns: Which features of the observation stand for the published ones, in the published order.
         choices: The two actions it knows, HDE first.
+        network: Shape and training.
     """
 
     name = "nn19"
 
-    def __init__(self, actions: int, columns: Sequence[int], choices: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        actions: int,
+        columns: Sequence[int],
+        choices: tuple[int, int],
+        network: NetworkConfig = NETWORK,
+    ) -> None:
         super().__init__(actions)
+        self._config = network
         if len(set(choices)) != 2 or not all(0 <= choice < actions for choice in choices):
             raise ValueError(f"choices must be two different actions below {actions}, got {choices}")
         if not columns or min(columns) < 0:
@@ -70,7 +78,7 @@ class TwoClassNetwork(Selector):
         placement[(0, 1), self.choices] = 1.0
         seed = int(rng.integers(2**31))
         self._network = train_network(
-            train, held, columns=self.columns, placement=placement, config=NETWORK, seed=seed
+            train, held, columns=self.columns, placement=placement, config=self._config, seed=seed
         )
 
     def _two_classes(self, part: Examples) -> Examples:
