@@ -2,13 +2,16 @@
 
 import importlib
 import os
+import socket
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from experiments.sweep.scheduler import Ended
 from experiments.sweep.worker import Job, Work, perform, work
 from sim.errors import InputError
+
+_KNOCK_S: Final = 10.0
 
 
 class RayScheduler:
@@ -30,6 +33,7 @@ class RayScheduler:
         self._ray = _ray()
         alone: dict[str, Any] = {} if address else {"include_dashboard": False}
         try:
+            _knock(address)
             self._ray.init(address, log_to_driver=False, logging_level="error", **alone)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError, OSError) as error:
             problem = (
@@ -84,6 +88,18 @@ class RayScheduler:
             return Ended(job, f"a worker cannot begin: {reason}; install the same dwcp-gym on every machine")
         except self._ray.exceptions.RayError as error:
             return Ended(job, f"its worker was lost ({type(error).__name__})", lost=True)
+
+
+def _knock(address: str | None) -> None:
+    """See that someone listens at ``host:port``: Ray itself asks an address where no one does for minutes.
+
+    Raises:
+        OSError: If no one does within ten seconds.
+        ValueError: If there is no number behind the colon.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def _ray() -> Any:
