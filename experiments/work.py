@@ -1,5 +1,7 @@
 """Many independent tasks on all cores, with a bar to watch; results do not depend on how many work."""
 
+import importlib
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -171,6 +173,13 @@ def obey_parent() -> None:
     """Prepare a worker: Ctrl-C is for the parent to see, and who has none left ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _leave_no_lock()
+
+
+def _leave_no_lock() -> None:
+    """Where tqdm is installed torch exports under it, and its lock would outlive a worker that is ended."""
+    if importlib.util.find_spec("tqdm"):
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
 
 
 def one_thread() -> None:
