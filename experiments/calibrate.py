@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from experiments.terminal import console, say
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Fit codecs to files of one's own, and links to a telemetry log.", no_args_is_help=True
 )
-console = Console()
 
 FIGURES_FILE: Final = "fitted.json"
 FIGURE_FILE: Final = "fit.png"
@@ -72,11 +71,11 @@ def codecs(
         table.add_row(law.name, law.candidate, str(law.files), str(law.rows), *errors)
     console.print(table)
     kept = "" if found.classes else "; no slice of 1 MiB or more: all classes stay as shipped"
-    _say("classes", f"{', '.join(found.classes) or 'none'}{kept}")
+    say("classes", f"{', '.join(found.classes) or 'none'}{kept}")
     for name in (FIGURES_FILE, FIGURE_FILE):
-        _say(name.partition(".")[0] if name == FIGURES_FILE else "figure", out / name)
-    _say("to use it", f"environment.calibration: {out / FIGURES_FILE} in an experiment's YAML, or")
-    _say("", f"dwcp-gym run CONFIG environment.calibration={out / FIGURES_FILE}")
+        say(name.partition(".")[0] if name == FIGURES_FILE else "figure", out / name)
+    say("to use it", f"environment.calibration: {out / FIGURES_FILE} in an experiment's YAML, or")
+    say("", f"dwcp-gym run CONFIG environment.calibration={out / FIGURES_FILE}")
 
 
 @app.command()
@@ -126,15 +125,15 @@ def link(
         console.print(renderable)
     site = site_scenario(out.stem, base, path, transfers, found)
     save_scenario(site, out)
-    _say("scenario", out)
+    say("scenario", out)
     use = f"environment.scenarios=[{out}]"
     figures = site_calibration(load_fitted(chosen_file()), found)
     if figures is not None:
         file = out.with_suffix(".json")
         write_text(file, figures.to_json())
-        _say("calibration", file)
+        say("calibration", file)
         use += f" environment.calibration={file}"
-    _say("to use it", f"dwcp-gym run CONFIG '{use}'")
+    say("to use it", f"dwcp-gym run CONFIG '{use}'")
 
 
 def link_tables(found: "LinkFit") -> Iterator[Table | str]:
@@ -169,7 +168,3 @@ def needs_testbed() -> None:
         if importlib.util.find_spec(module) is None:
             problem = f"needs the package {module}; pip install 'dwcp-gym[testbed]'"
             raise InputError("dwcp-gym calibrate", "", problem)
-
-
-def _say(what: str, where: object) -> None:
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.shadow.commands import shadow_app
+from experiments.terminal import console, say
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from experiments.shadow.store import Store
     from experiments.shadow.store_rows import Transition
 
-console = Console()
 
 Where = Annotated[Path, typer.Argument(help="Folder of the store, as `dwcp-gym serve --store` has it.")]
 Region = Annotated[str, typer.Option(help="Which; * for all regions without a stage of their own.")]
@@ -45,11 +45,11 @@ def candidate(
     if incumbent is not None:
         model = held.add_model(incumbent, open_bundle(incumbent).manifest)
         held.set_role("incumbent", model.version)
-        _say("incumbent", f"{model.version}  {model.name}")
+        say("incumbent", f"{model.version}  {model.name}")
     if bundle is not None:
         model = held.add_model(bundle, open_bundle(bundle).manifest)
         name_candidate(held, model.version)
-        _say("candidate", f"{model.version}  {model.name}; `dwcp-gym shadow advance` begins its rollout")
+        say("candidate", f"{model.version}  {model.name}; `dwcp-gym shadow advance` begins its rollout")
 
 
 @shadow_app.command()
@@ -81,7 +81,7 @@ def status(
     models, standings = held.models(), rollout.standings()
     for role in ("incumbent", "candidate"):
         version = held.role(role)  # type: ignore[arg-type]  # one of both
-        _say(role, f"{version}  {models[version].name}" if version in models else "none")
+        say(role, f"{version}  {models[version].name}" if version in models else "none")
     for one in standings:
         console.print()
         console.print(_standing_table(one))
@@ -91,11 +91,11 @@ def status(
             _tell(step)
     due = reasons(held, rollout.gates.retraining) if held.role("incumbent") else []
     for line in due:
-        _say("due", f"{line}; `dwcp-gym shadow retrain {store}`")
+        say("due", f"{line}; `dwcp-gym shadow retrain {store}`")
     if as_json is not None:
         steps = [step._asdict() for step in held.transitions()]
         write_json(as_json, {"regions": [one.as_json() for one in standings], "steps": steps, "due": due})
-        _say("report", as_json)
+        say("report", as_json)
 
 
 @shadow_app.command()
@@ -116,7 +116,7 @@ def advance(
             _tell(step)
         if not steps:
             for one in rollout.standings():
-                _say("stays", f"{one.region}  {one.stage}: {one.verdict.why}")
+                say("stays", f"{one.region}  {one.stage}: {one.verdict.why}")
         return
     if force and not because:
         raise InputError("command line", "--force", "expected --because as well: the store keeps the reason")
@@ -156,18 +156,18 @@ def retrain_command(
     settings = gates_of(held).retraining
     due = reasons(held, settings)
     for line in due:
-        _say("due", line)
+        say("due", line)
     if not due and not force:
-        _say("not due", "the current model is young, and sees what it was trained on; --force trains anyway")
+        say("not due", "the current model is young, and sees what it was trained on; --force trains anyway")
         return
     scenarios = tuple(resolve(name) for name in only or ())
     with TemporaryDirectory(prefix="dwcp-gym-") as folder:
         made = retrain(held, settings, Path(folder), seed, scenarios)
-    _say("retrained", f"{made.version}  {made.name}, from {made.decisions} decisions: {made.validation.why}")
+    say("retrained", f"{made.version}  {made.name}, from {made.decisions} decisions: {made.validation.why}")
     if made.validation.passed:
-        _say("candidate", f"{made.version}; `dwcp-gym shadow advance {store}` begins its rollout")
+        say("candidate", f"{made.version}; `dwcp-gym shadow advance {store}` begins its rollout")
     else:
-        _say("stays", "it does not beat the current model, and is no candidate")
+        say("stays", "it does not beat the current model, and is no candidate")
 
 
 @shadow_app.command()
@@ -227,7 +227,7 @@ def error_rates_command(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "error_rates.json", found)
     draw(found, out / "error_rates.png")
-    _say("figure", out / "error_rates.png")
+    say("figure", out / "error_rates.png")
 
 
 def _standing_table(one: "Standing") -> Table:
@@ -273,7 +273,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column)
     return table
-
-
-def _say(what: str, where: object) -> None:
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)

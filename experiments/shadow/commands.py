@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from experiments.terminal import console, say
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ shadow_app = typer.Typer(
     help="Set a candidate beside its incumbent before it answers anyone.",
     no_args_is_help=True,
 )
-console = Console()
 
 Bundled = Annotated[Path, typer.Argument(help="Folder or .zip of a bundle.")]
 Scenarios = Annotated[
@@ -41,7 +40,7 @@ def verify(bundles: Annotated[list[Path], typer.Argument(help="Folders or .zip f
     for path in bundles:
         one = open_bundle(path)
         parity = f"{one.parity.rows} parity rows, {one.parity.equal} equal, {one.parity.ties} ties"
-        _say("verified", f"{path}  {one.name}: {parity}, seal {one.manifest['seal'][:16]}")
+        say("verified", f"{path}  {one.name}: {parity}, seal {one.manifest['seal'][:16]}")
 
 
 @bundle_app.command()
@@ -64,7 +63,7 @@ def diff(first: Bundled, second: Bundled) -> None:
 
     found = compare(open_bundle(first), open_bundle(second))
     if found.same:
-        _say("same", f"{first} and {second} say and do the same")
+        say("same", f"{first} and {second} say and do the same")
     else:
         console.print(diff_table(found))
 
@@ -77,7 +76,7 @@ def pack(bundle: Bundled, out: Annotated[Path, typer.Argument(help="File that en
 
     open_bundle(bundle)
     write(bundle, out)
-    _say("bundle", out)
+    say("bundle", out)
 
 
 @bundle_app.command()
@@ -94,7 +93,7 @@ def rule(
     from experiments.bundles import rule_bundle
 
     made = rule_bundle(out, name, _environment(task, only, codec), range(episodes), rows)
-    _say("bundle", f"{out}  {made.name}: {made.parity.rows} parity rows, {made.parity.equal} equal")
+    say("bundle", f"{out}  {made.name}: {made.parity.rows} parity rows, {made.parity.equal} equal")
 
 
 @bundle_app.command()
@@ -103,7 +102,7 @@ def loader(out: Annotated[Path, typer.Argument(help="Python file to write.")]) -
     from experiments.shadow.single_file import write_single_file
 
     write_single_file(out)
-    _say("loader", out)
+    say("loader", out)
 
 
 @shadow_app.command("log")
@@ -133,7 +132,7 @@ def log_command(
         work = bar.add_task("episodes", total=len(drawn))
         table = log_decisions(env, drawn, player, explore, lambda units: bar.advance(work, units))
     write_log(out, table)
-    _say("log", f"{out}  {table.num_rows} decisions")
+    say("log", f"{out}  {table.num_rows} decisions")
 
 
 @shadow_app.command("replay")
@@ -172,7 +171,7 @@ def replay_command(
         console.print(Text.assemble(("warning", "bold yellow"), f"  {line}"), soft_wrap=True)
     if as_json is not None:
         write_json(as_json, document(found, candidate, other))
-        _say("report", as_json)
+        say("report", as_json)
 
 
 def _environment(task: str, only: list[str] | None, codecs: list[str] | None) -> "WorldEnv":
@@ -209,7 +208,3 @@ def _player(name: str, env: "WorldEnv") -> "Policy":
         known = suggestion(name, ready) or f"; known: {', '.join(ready)}"
         raise InputError("--policy", "", f"unknown policy '{name}'{known}")
     return make_policy(name, env)
-
-
-def _say(what: str, where: object) -> None:
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)

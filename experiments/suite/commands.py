@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from experiments.terminal import console, say
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ app = typer.Typer(
     "about how fast the simulator is.)",
     no_args_is_help=True,
 )
-console = Console()
 
 RESULTS: Final = Path("results/leaderboard")
 _ABREAST: Final = 6
@@ -53,7 +52,7 @@ def show(tasks: Tasks = None) -> None:
             family = suite.family(task, name)
             table.add_row(name, family, told or str(counts.held_out), suite.scenario(name).summary)
     console.print(table)
-    _say("suite", f"version {suite.config.version}, {suite.digest}; episodes: train + validation + test")
+    say("suite", f"version {suite.config.version}, {suite.digest}; episodes: train + validation + test")
 
 
 @app.command()
@@ -108,7 +107,7 @@ def play(
         for table in _cost_tables(own, [cell for cell in wanted if cell.task == task], results):
             console.print(table)
     if whole:
-        _say("results", f"{len(found)} files in {results}; `dwcp-gym suite verify` replays them")
+        say("results", f"{len(found)} files in {results}; `dwcp-gym suite verify` replays them")
 
 
 @app.command()
@@ -152,7 +151,7 @@ def verify(
             replayed, played = sum(one.replayed for one in own), sum(one.played for one in own)
             worst = max(one.difference for one in own)
             told = f"{replayed} episodes replayed, {played} played again, costs within {worst:.0e}"
-            _say("verified", f"{path}  {told}")
+            say("verified", f"{path}  {told}")
         else:
             refused.append(f"{path}: {wrong.cell.scenario} ({wrong.cell.split}): {wrong.problem}")
     if refused:
@@ -178,7 +177,7 @@ def board(
     tasks = [task for task in suite.tasks if any(result.told.task == task for result in found)]
     boards = [stand(suite, task, found) for task in tasks]
     for path in write_board(boards, suite, page, figures or page.parent / "leaderboard"):
-        _say("leaderboard", path)
+        say("leaderboard", path)
 
 
 @app.command()
@@ -202,7 +201,7 @@ def check(workers: Workers = None) -> None:
     if changed:
         more = f"\n... and {len(changed) - 10} more" * (len(changed) > 10)
         raise InputError("\n".join(changed[:10]) + more, "", "")
-    _say("checked", f"{sum(map(len, found.values()))} episodes are what they were, suite {suite.digest}")
+    say("checked", f"{sum(map(len, found.values()))} episodes are what they were, suite {suite.digest}")
 
 
 @app.command()
@@ -214,7 +213,7 @@ def freeze(workers: Workers = None) -> None:
 
     with Crew(workers, console) as crew:
         path = shipped().freeze(frozen(crew, shipped()))
-    _say("frozen", f"{path}  suite {Suite().digest}")
+    say("frozen", f"{path}  suite {Suite().digest}")
 
 
 def _tasks(given: list[str] | None) -> list[str]:
@@ -284,7 +283,3 @@ def _costs(result: "Result", cell: "Cell") -> list[float]:
         if (part.scenario, part.split) == (cell.scenario, cell.split)
         for cost in part.costs
     ]
-
-
-def _say(what: str, where: object) -> None:
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from experiments.terminal import console, say
 from sim.errors import InputError
 from sim.files import write_text
 from sim.settings import load
@@ -21,7 +21,6 @@ app = typer.Typer(
     help="Supervised models: forecasts, monitors and the selector, beside naive baselines and ceilings.",
     no_args_is_help=True,
 )
-console = Console()
 
 Config = Annotated[Path, typer.Argument(help="YAML, e.g. experiments/configs/supervised/quick.yaml.")]
 Overrides = Annotated[
@@ -40,7 +39,7 @@ def train(
         from experiments.supervised.run import train as train_models
 
         train_models(run, settings, console)
-        _say("trained", run.path)
+        say("trained", run.path)
 
 
 @app.command()
@@ -52,7 +51,7 @@ def evaluate(
         from experiments.supervised.run import evaluate as evaluate_models
 
         evaluate_models(run, settings, console)
-        _say("evaluated", run.path)
+        say("evaluated", run.path)
 
 
 @app.command()
@@ -69,7 +68,7 @@ def report(
         evaluate_models(run, settings, console)
         with console.status("report"):
             page = write_page(run, settings)
-        _say("report", page)
+        say("report", page)
 
 
 @app.command()
@@ -88,7 +87,7 @@ def ablation(
     console.print(ablation_table(gains))
     if page is not None:
         write_text(page, ablation_page(gains))
-        _say("page", page)
+        say("page", page)
 
 
 @contextmanager
@@ -109,8 +108,3 @@ def _run(
     with RunFolder.create(settings, results) as run:
         chosen = tuple(name for name in settings.models if name in (only or settings.models))
         yield run, settings.model_copy(update={"models": chosen})
-
-
-def _say(what: str, where: object) -> None:
-    """A result on a line of its own, whole however narrow the terminal."""
-    console.print(f"{what:<12} {where}", markup=False, highlight=False, soft_wrap=True)
