@@ -1,5 +1,6 @@
 """Detectors by their scores: a threshold from validation rows, and what it does on others."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 
 class Detection(NamedTuple):
@@ -81,11 +83,7 @@ def for_f1(scores: Scores, truth: Truth) -> float:
     """
     if not truth.any():
         raise ValueError("a threshold for F1 needs events; add days or nodes to the validation part")
-    order = np.argsort(-scores, kind="stable")
-    hits, flagged = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
-    f1 = 2 * hits / (flagged + truth.sum())
-    last = np.append(np.diff(scores[order]) != 0, True)  # a threshold cannot part equal scores
-    return float(scores[order][np.argmax(np.where(last, f1, -1.0))])
+    return _best(scores, truth, lambda hits, flagged: 2 * hits / (flagged + truth.sum()))
 
 
 def for_both(scores: Scores, truth: Truth) -> float:
@@ -99,11 +97,15 @@ def for_both(scores: Scores, truth: Truth) -> float:
     """
     if not truth.any():
         raise ValueError("a threshold for both needs events; add days or nodes to the validation part")
+    return _best(scores, truth, lambda hits, flagged: np.minimum(hits / flagged, hits / truth.sum()))
+
+
+def _best(scores: Scores, truth: Truth, worth: Callable[[Counts, Counts], Scores]) -> float:
+    """The threshold that is worth most by how many events it flags, and how many rows in all."""
     order = np.argsort(-scores, kind="stable")
-    hits, flagged = np.cumsum(truth[order]), np.arange(1, len(order) + 1)
-    both = np.minimum(hits / flagged, hits / truth.sum())
+    value = worth(np.cumsum(truth[order]), np.arange(1, len(order) + 1))
     last = np.append(np.diff(scores[order]) != 0, True)  # a threshold cannot part equal scores
-    return float(scores[order][np.argmax(np.where(last, both, -1.0))])
+    return float(scores[order][np.argmax(np.where(last, value, -1.0))])
 
 
 def area(scores: Scores, truth: Truth) -> float:
