@@ -8,7 +8,7 @@ import pytest
 
 from sim import physics
 from sim.crowding import transfer_time
-from sim.physics import BBR, CUBIC, RENO
+from sim.physics import BBR, CUBIC, RENO, TYPICAL
 from sim.units import MBIT, MS
 
 MEASUREMENTS = Path(physics.__file__).parent / "calibration" / "transport_measurements.csv.gz"
@@ -30,6 +30,7 @@ def replay(row: pd.Series) -> float:
         window,
         float(row["qbytes"]),
         row["m"],
+        TYPICAL,
     )
 
 
@@ -111,7 +112,7 @@ def typical_errors(name: str) -> pd.Series:
     errors = {}
     for (rate, rtt, loss, size, n), real_s in settings.items():
         queue = max(rate * MBIT * max(rtt * MS, 0.01), 96e3)
-        told_s = transfer_time(size, rate * MBIT, rtt * MS, loss, int(n), CUBIC, inf, queue, 0.0)
+        told_s = transfer_time(size, rate * MBIT, rtt * MS, loss, int(n), CUBIC, inf, queue, 0.0, TYPICAL)
         errors[rate, rtt, loss, size, n] = told_s / real_s - 1.0
     return pd.Series(errors)
 

@@ -13,6 +13,7 @@ import pytest
 from sim.catalogue import SCENARIOS
 from sim.codecs import STREAM_CPU_S, parse_codec
 from sim.crowding import transfer_time
+from sim.physics import TYPICAL
 from sim.decisions import CodecQuestion
 from sim.episode import Episode, draw_episode
 from sim.faults import FaultModel
@@ -62,6 +63,7 @@ def test_alone_a_transfer_takes_what_the_transport_model_says(
                 window,
                 queue,
                 cross,
+                TYPICAL,
             )
             assert record.end_s == pytest.approx(expected, rel=0.02)
 
