@@ -38,6 +38,8 @@ _SKIPPED_ROUNDS: Final = 0.6  # rounds of slow start that overlap with sending a
 _BBR_STARTUP_GAIN: Final = 2.885  # 2 / ln 2, Cardwell et al. 2016
 _CUBIC_C: Final = 0.4
 _PART_OF_A_PACKET: Final = 0.5
+SYN_TIMEOUT_S: Final = 1.0
+"""Seconds after which a connection that was not answered is asked for again, RFC 6298."""
 GAPS: Final = 8
 """Gaps between the packets that a transfer loses by chance which are drawn one by one; later ones are all 1."""
 TYPICAL: Final = np.ones(GAPS)
@@ -192,8 +194,11 @@ def stream_time(
     a_round, a_packet_s, part_of_gap = 1.0 / rtt_s, 1.0 / full, gap / _STEPS_PER_LOSS  # divided once: slow
     scatter = 1.0 / sqrt(averaged)
     to_loss, time_s, window = gap * (1.0 + scatter * (gaps[0] - 1.0)), rtt_s, INITIAL_WINDOW
-    slow_start, peak, origin_s, since_s, reno_window = True, 0.0, 0.0, 0.0, 0.0
     losses, part, growth = 0, 0.0, 2.0
+    if to_loss < 1.0:
+        losses, time_s = 1, time_s + SYN_TIMEOUT_S
+        to_loss = gap * (1.0 + scatter * (gaps[1] - 1.0))
+    slow_start, peak, origin_s, since_s, reno_window = True, 0.0, 0.0, 0.0, 0.0
     for _ in range(_MAX_STEPS):
         flight = min(window - part, top)
         rate = min(flight * a_round, full)
