@@ -210,7 +210,15 @@ def transfer_time(
     usable = goodput_capacity(capacity, loss) * (1.0 - self_induced_loss(crowd, capacity, rtt_s, queue_bytes))
     per_stream = usable * fair_share(streams, cross_streams, cc) / streams
     cap = lossy_stream_rate(
-        size_bytes / streams, per_stream, rtt_s, loss, window_bytes, queue_bytes / crowd, cc, gaps, float(streams)
+        size_bytes / streams,
+        per_stream,
+        rtt_s,
+        loss,
+        window_bytes,
+        queue_bytes / crowd,
+        cc,
+        gaps,
+        float(streams),
     )
     ceiling = min(per_stream, window_bytes / rtt_s)
     slow_start_s = startup_s(size_bytes, streams, streams * ceiling, rtt_s, window_bytes, cc)

@@ -227,7 +227,9 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, "", f"expected the manifest of a {_FORMAT}; is this another file?") from error
     if version != VERSION:
-        way_out = "take a newer one" if version > VERSION else "draw the episode anew from its seed, and save it"
+        way_out = (
+            "take a newer one" if version > VERSION else "draw the episode anew from its seed, and save it"
+        )
         problem = f"is of version {version}, this program reads {VERSION}; {way_out}"
         raise InputError(path, "version", problem)
     for name in (_SCENARIO, *(f"{table}.parquet" for table in _TABLES)):

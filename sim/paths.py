@@ -86,9 +86,7 @@ def opening(
         alone = min(_stream_share(streams, link, limits) if others > 0.0 else share, window_rate)
         queue = limits[QUEUE] / (streams + cross)
         each = wire_bytes / streams
-        finite = lossy_stream_rate(
-            each, alone, rtt_s, loss, limits[WINDOW], queue, control, gaps, streams
-        )
+        finite = lossy_stream_rate(each, alone, rtt_s, loss, limits[WINDOW], queue, control, gaps, streams)
         if (
             alone < steady
         ):  # path or window holds it: it may grow to its steady rate, and dips below what it has

@@ -41,9 +41,9 @@ _PART_OF_A_PACKET: Final = 0.5
 SYN_TIMEOUT_S: Final = 1.0
 """Seconds after which a connection that was not answered is asked for again, RFC 6298."""
 GAPS: Final = 8
-"""Gaps between the packets that a transfer loses by chance which are drawn one by one; later ones are all 1."""
+"""So many distances between packets that a transfer loses by chance are drawn; later ones are the mean."""
 TYPICAL: Final = np.ones(GAPS)
-"""Gaps of a transfer that is neither lucky nor unlucky."""
+"""Distances over their mean of a transfer that is neither lucky nor unlucky."""
 _MAX_STEPS: Final = 400
 _MAX_LOSSES: Final = 32
 _STEPS_PER_LOSS: Final = 16.0
@@ -139,6 +139,12 @@ def _cubic(from_origin_s: float, peak: float, cc: int) -> float:
 
 
 @njit
+def _distance(gaps: NDArray[np.float64], number: int, scatter: float) -> float:
+    """From one packet lost by chance to the next, over its mean; ``scatter`` is 1 for a stream by itself."""
+    return 1.0 + scatter * (gaps[number] - 1.0) if number < GAPS else 1.0
+
+
+@njit
 def stream_time(
     wire_bytes: float,
     share: float,
@@ -153,10 +159,11 @@ def stream_time(
     """Seconds from connect to last acknowledgement of one stream: slow start, then CUBIC or Reno.
 
     Stepped by round trips, by longer steps where little changes; the last flight of slow start leaves at once
-    and at full speed, as in `startup_s`. Packets are lost by chance, ``1 / loss`` apart in the mean, and
-    whenever the window fills the stream's part of path and queue; the window rests for a round trip after each, and what is lost
-    meanwhile does not shrink it again. A loss in slow start is noticed a round trip later, when the window
-    has doubled. Windows are whole packets: half of one is lost in the mean, to growth and to each cut. CUBIC
+    and at full speed, as in `startup_s`. Packets are lost by chance, ``1 / loss`` apart in the mean, the first
+    of all being the one that asks for the connection, and whenever the window fills the stream's part of path
+    and queue; the window rests for a round trip after each, and what is lost meanwhile does not shrink it
+    again. A loss in slow start is noticed a round trip later, when the window has doubled. Windows are whole
+    packets: half of one is lost in the mean, to growth and to each cut. CUBIC
     follows Reno's window a round trip behind. After 32 random losses or 400 steps the rest goes at
     `loss_response` less a packet for each round trip that the window rests and half of one for whole packets,
     or at window or share if that is less.
@@ -193,11 +200,9 @@ def stream_time(
     gap = 1.0 / loss if loss > 0.0 else inf
     a_round, a_packet_s, part_of_gap = 1.0 / rtt_s, 1.0 / full, gap / _STEPS_PER_LOSS  # divided once: slow
     scatter = 1.0 / sqrt(averaged)
-    to_loss, time_s, window = gap * (1.0 + scatter * (gaps[0] - 1.0)), rtt_s, INITIAL_WINDOW
-    losses, part, growth = 0, 0.0, 2.0
-    if to_loss < 1.0:
-        losses, time_s = 1, time_s + SYN_TIMEOUT_S
-        to_loss = gap * (1.0 + scatter * (gaps[1] - 1.0))
+    losses, part, growth = int(gap * _distance(gaps, 0, scatter) < 1.0), 0.0, 2.0  # 1: it never asked
+    to_loss, window = gap * _distance(gaps, losses, scatter), INITIAL_WINDOW
+    time_s = rtt_s + losses * SYN_TIMEOUT_S
     slow_start, peak, origin_s, since_s, reno_window = True, 0.0, 0.0, 0.0, 0.0
     for _ in range(_MAX_STEPS):
         flight = min(window - part, top)
@@ -217,7 +222,7 @@ def stream_time(
             losses += 1
             if losses == _MAX_LOSSES:
                 break
-            to_loss = gap * (1.0 + scatter * (gaps[losses] - 1.0)) if losses < GAPS else gap
+            to_loss = gap * _distance(gaps, losses, scatter)
             if since_s < 0.0:
                 since_s += spent_s
                 continue

@@ -18,7 +18,7 @@ MOST_STREAMS: Final = 64
 """Connections that a transfer may be given: past them a path is full whatever its length."""
 
 Opening = Callable[[int, Stage, int, float, float], tuple[float, float, float, float]]
-"""`sim.paths.opening` for a request's stage on a path with so many bytes to send and so many other streams."""
+"""`sim.paths.opening` for the stage of a request on a path, so many bytes and so many other streams."""
 
 
 class Sharing:

@@ -3,6 +3,7 @@
 from itertools import pairwise, product
 from math import exp, inf, isfinite, log
 
+import numpy as np
 import pytest
 from scipy.optimize import brentq
 
@@ -19,6 +20,7 @@ from sim.crowding import (
 from sim.physics import (
     BBR,
     CUBIC,
+    GAPS,
     GOODPUT_SHARE,
     MSS,
     PACKET,
@@ -126,7 +128,9 @@ def test_an_endless_stream_settles_at_the_sum_of_its_saw_tooth(loss: float, cc: 
 @pytest.mark.parametrize("cc", [CUBIC, RENO])
 def test_thirty_losses_in_steps_come_to_the_sum_of_their_saw_teeth(cc: int) -> None:
     """From the tenth on, so that slow start is forgotten."""
-    ten_s, thirty_s = (stream_time(n * 100 * MSS, GBIT, 0.05, 0.01, inf, 1e6, cc, TYPICAL, 1.0) for n in (10, 30))
+    ten_s, thirty_s = (
+        stream_time(n * 100 * MSS, GBIT, 0.05, 0.01, inf, 1e6, cc, TYPICAL, 1.0) for n in (10, 30)
+    )
     assert 2000 * MSS / (thirty_s - ten_s) == pytest.approx(saw_tooth(0.01, cc, 0.05), rel=0.06)
 
 
@@ -137,9 +141,9 @@ def test_a_loss_in_slow_start_is_noticed_when_the_window_has_doubled() -> None:
 
 
 def test_a_stream_that_ends_before_its_first_loss_runs_ahead_of_its_loss_response() -> None:
-    assert lossy_stream_rate(900 * MSS, 100 * MBIT, 0.05, 1e-3, inf, 1e6, CUBIC, TYPICAL, 1.0) > 2 * loss_response(
-        0.05, 1e-3, CUBIC
-    )
+    assert lossy_stream_rate(
+        900 * MSS, 100 * MBIT, 0.05, 1e-3, inf, 1e6, CUBIC, TYPICAL, 1.0
+    ) > 2 * loss_response(0.05, 1e-3, CUBIC)
 
 
 def test_without_loss_a_stream_is_held_to_its_window_only() -> None:
@@ -221,8 +225,25 @@ def test_returns_of_more_streams_diminish_and_turn() -> None:
 
 
 def test_against_cross_traffic_more_streams_are_faster() -> None:
-    times_s = [transfer_time(1e8, 100 * MBIT, 0.02, 0.0, n, CUBIC, inf, 250e3, 8.0, TYPICAL) for n in (1, 4, 16)]
+    times_s = [
+        transfer_time(1e8, 100 * MBIT, 0.02, 0.0, n, CUBIC, inf, 250e3, 8.0, TYPICAL) for n in (1, 4, 16)
+    ]
     assert times_s[0] > times_s[1] > times_s[2]
+
+
+def test_a_connection_whose_first_packet_is_lost_takes_a_second_more() -> None:
+    gaps = np.array([1.0, 0.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    lost = np.concatenate([[1e-3], gaps[:-1]])
+    args = 1000 * MSS, 100 * MBIT, 0.05, 0.01, inf, 1e6, CUBIC
+    assert stream_time(*args, lost, 1.0) == pytest.approx(stream_time(*args, gaps, 1.0) + 1.0, rel=1e-12)
+
+
+def test_luck_counts_the_less_the_more_streams_share_a_transfer() -> None:
+    args = 1000 * MSS, 100 * MBIT, 0.05, 0.01, inf, 1e6, CUBIC
+    unlucky, typical = np.full(GAPS, 0.2), stream_time(*args, TYPICAL, 1.0)
+    times_s = [stream_time(*args, unlucky, streams) for streams in (1.0, 4.0, 16.0, 1e12)]
+    assert all(a > b for a, b in pairwise(times_s))
+    assert times_s[-1] == pytest.approx(typical, rel=1e-3)
 
 
 def test_nothing_to_send_takes_no_time() -> None:

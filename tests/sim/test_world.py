@@ -13,11 +13,11 @@ import pytest
 from sim.catalogue import SCENARIOS
 from sim.codecs import STREAM_CPU_S, parse_codec
 from sim.crowding import transfer_time
-from sim.physics import TYPICAL
 from sim.decisions import CodecQuestion
 from sim.episode import Episode, draw_episode
 from sim.faults import FaultModel
 from sim.hosts import Host
+from sim.physics import TYPICAL
 from sim.scenarios import CONTROLS
 from sim.telemetry import TransferRecord
 from sim.world import World
