@@ -159,20 +159,20 @@ def stream_time(
     """Seconds from connect to last acknowledgement of one stream: slow start, then CUBIC or Reno.
 
     Stepped by round trips, by longer steps where little changes; the last flight of slow start leaves at once
-    and at full speed, as in `startup_s`. Packets are lost by chance, ``1 / loss`` apart in the mean, the first
-    of all being the one that asks for the connection, and whenever the window fills the stream's part of path
-    and queue; the window rests for a round trip after each, and what is lost meanwhile does not shrink it
-    again. A loss in slow start is noticed a round trip later, when the window has doubled. Windows are whole
-    packets: half of one is lost in the mean, to growth and to each cut. CUBIC
-    follows Reno's window a round trip behind. After 32 random losses or 400 steps the rest goes at
-    `loss_response` less a packet for each round trip that the window rests and half of one for whole packets,
-    or at window or share if that is less.
+    and at full speed, as in `startup_s`. Packets are lost by chance, ``1 / loss`` apart in the mean, the
+    first of all being the one that asks for the connection, and whenever the window fills the stream's
+    part of path and queue; the window rests for a round trip after each, and what is lost meanwhile does
+    not shrink it again. A loss in slow start is noticed a round trip later, when the window has doubled.
+    Windows are whole packets: half of one is lost in the mean, to growth and to each cut. CUBIC follows
+    Reno's window a round trip behind. After 32 random losses or 400 steps the rest goes at
+    `loss_response` less a packet for each round trip that the window rests and half of one for whole
+    packets, or at window or share if that is less.
 
-    Losses that are independent of each other are an exponential distance apart. With distances drawn so, and
-    nothing fitted to it, times of single streams scatter as measured (coefficient of variation .29, measured
-    .25, 36 settings of 12 transfers), the median is met within 5 % and the mean within 10 %; with `TYPICAL`
-    distances the median within 4 %, and the mean is 11 % too short, for one that is unlucky in slow start
-    takes several times as long.
+    Losses that are independent of each other are an exponential distance apart. With distances drawn so,
+    and nothing fitted to it, single streams take in the mean what measured ones do (34 settings of 12
+    transfers: all together 2 % less; a setting's mean is met within 10 % in the median, its median within
+    5 %). With `TYPICAL` distances it is the typical time: the mean is 12 % less than measured, for one
+    that is unlucky in slow start takes several times as long.
 
     Args:
         wire_bytes: Payload of this stream.
