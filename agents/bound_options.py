@@ -215,6 +215,7 @@ def _options(
         cores_max=np.asarray(stage.cores_max),
         decode_rate=stage.decode / size,
         reconnect_rounds=np.isfinite(episode.faults.break_share[rows]) * _RECONNECT_ROUNDS,
+        gaps=episode.loss_gaps[rows],
     )
     times, links, cores = episode.conditions
     best: Best = at_best(

@@ -31,6 +31,7 @@ class Means(NamedTuple):
         cores_max: Cores that it can use.
         decode_rate: Share of the transfer that is decoded in a second, at most.
         reconnect_rounds: Round trips for which it is cut off.
+        gaps: Between the packets that it loses by chance, shape (options, `sim.physics.GAPS`).
     """
 
     path: Ints
@@ -42,6 +43,7 @@ class Means(NamedTuple):
     cores_max: Floats
     decode_rate: Floats
     reconnect_rounds: Floats
+    gaps: Floats
 
 
 class Best(NamedTuple):
@@ -95,7 +97,7 @@ def _fair_stream(link: Floats, limits: Floats, streams: float) -> float:
 
 @njit
 def opening_floor(
-    wire_bytes: float, streams: float, others: float, link: Floats, limits: Floats
+    wire_bytes: float, streams: float, others: float, link: Floats, limits: Floats, gaps: Floats
 ) -> tuple[float, float, float]:
     """`sim.paths.opening` at its best beside 0 to ``others`` streams of others: seconds lost, gain, toll.
 
@@ -107,7 +109,7 @@ def opening_floor(
       the least start-up and the fastest sending.
     """
     rtt_s, cross, control = max(link[RTT], MIN_RTT_S), link[CROSS], int(limits[CONTROL])
-    _, gain, toll, taken = opening(wire_bytes, streams, 0.0, link, limits)
+    _, gain, toll, taken = opening(wire_bytes, streams, 0.0, link, limits, gaps)
     each, window_rate = wire_bytes / streams, limits[WINDOW] / rtt_s
     crowd = streams + others
     slow = max(usable_capacity(link, limits, crowd + cross), 1.0)
@@ -214,7 +216,9 @@ def at_best(
             if piece == first or (link != links[piece - 1, path]).any():
                 changes += 1
                 others = max(most_streams[path] - 1.0, 0.0)
-                lost_s, gain, toll = opening_floor(wire_bytes, streams, others, link, limits[path])
+                lost_s, gain, toll = opening_floor(
+                    wire_bytes, streams, others, link, limits[path], means.gaps[option]
+                )
                 if widening > 1.0:
                     gain, toll = 1.0, 1.0  # a change of streams fixes them anew; `_ceilings` knows no loss
                 begin_s = start_s + lost_s

@@ -10,6 +10,7 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,6 +23,7 @@ from experiments.testbed_report import RealRun, Take, label, write_run
 from sim.decisions import CodecQuestion
 from sim.episode import Episode
 from sim.errors import InputError
+from sim.randomness import stream
 from sim.scenario_file import resolve
 from sim.scenarios import Scenario
 from sim.telemetry_file import Decisions
@@ -37,6 +39,8 @@ from sim.testbed.staging import WINDOW_SHARE, staged_episode, staged_scenario
 from sim.units import MB
 from sim.world import World
 
+_DRAWS: Final = 24
+"""Over which the simulated cost of an episode on a path that loses packets is averaged."""
 _BAR: Final = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
@@ -85,10 +89,13 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealR
                 for _, repeat, name in plays:
                     bar.update(line, description=f"{label(name)}, seed {seed}")
                     noted, simulated = _simulated(stage, policies[name])  # first: it compiles kernels
+                    cost_s = _mean_cost_s(stage, policies[name], simulated)
                     found = _play(stage, policies[name], over_s - time.monotonic(), lambda: bar.advance(line))
                     if found is not None:
                         real, waited_s, why_not = found
-                        takes.append(Take(label(name), seed, repeat, real, simulated, noted, waited_s))
+                        takes.append(
+                            Take(label(name), seed, repeat, real, simulated, cost_s, noted, waited_s)
+                        )
     if not takes:
         problem = f"expected at least one play in {config.minutes:g} minutes, got none"
         raise InputError(config.name, "minutes", f"{problem}; allow more, or ask for fewer transfers")
@@ -156,6 +163,16 @@ def _simulated(stage: Stage, policy: Policy) -> tuple[Decisions, World]:
     noted = Decisions()
     world = play(stage.env, stage.episode, policy, watch=lambda at, seen, done: noted(at, seen, int(done)))
     return noted, world
+
+
+def _mean_cost_s(stage: Stage, policy: Policy, world: World) -> float:
+    """What a stage costs in the mean over which packets the path loses: for real it is one draw of many."""
+    if stage.path.loss == 0:
+        return world.cost
+    rng = stream(stage.episode.seed, "packets that a testbed's path may lose")
+    shape = stage.episode.loss_gaps.shape
+    draws = (replace(stage.episode, loss_gaps=rng.standard_exponential(shape)) for _ in range(_DRAWS))
+    return float(np.mean([play(stage.env, one, policy).cost for one in draws]))
 
 
 def _play(

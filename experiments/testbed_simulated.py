@@ -22,7 +22,7 @@ from sim.codecs import (
 from sim.episode import Conditions, Episode, complete_episode
 from sim.hosts import Host
 from sim.payloads import CLASS_NAMES, Payloads
-from sim.physics import CUBIC
+from sim.physics import CUBIC, TYPICAL
 from sim.scenarios import PathSpec, Scenario
 from sim.testbed.coding import CHUNK_BYTES, chunk_for
 from sim.testbed.paths import PathSettings
@@ -81,7 +81,10 @@ def pipeline_s(codec: str, size_bytes: int, alone: Solo, setup: Setup) -> float:
 
 
 def pair_episode(path: PathSettings, payload: Payload, seed: int, cores: int) -> Episode:
-    """An earlier version of a payload and, later, itself, alone on a path that does not change."""
+    """An earlier version of a payload and, later, itself, alone on a path that does not change.
+
+    Neither is lucky or unlucky in what it loses: medians of transfers are foretold.
+    """
     scenario = Scenario(
         name="pair",
         summary="one payload and the version before it",
@@ -126,6 +129,7 @@ def pair_episode(path: PathSettings, payload: Payload, seed: int, cores: int) ->
         ),
         path_limits=np.array([[WINDOW_SHARE * path.receive_buffer_bytes, path.queue_bytes, CUBIC]]),
         nominal=np.array([path.rate_bytes_s]),
+        loss_gaps=np.tile(TYPICAL, (2, 1)),
     )
 
 

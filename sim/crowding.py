@@ -5,6 +5,9 @@ Units and the measurements are those of `sim.physics`.
 
 from math import exp, inf, log, sqrt
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.jit import njit
 from sim.physics import (
     BBR,
@@ -180,6 +183,7 @@ def transfer_time(
     window_bytes: float,
     queue_bytes: float,
     cross_streams: float,
+    gaps: NDArray[np.float64],
 ) -> float:
     """Seconds from connect to last acknowledgement of one transfer on a path that does not change.
 
@@ -197,6 +201,7 @@ def transfer_time(
         window_bytes: Usable window of each stream; may be infinite.
         queue_bytes: Length of the bottleneck's drop-tail queue.
         cross_streams: Established CUBIC streams on the same bottleneck.
+        gaps: As of `sim.physics.stream_time`.
     """
     if size_bytes <= 0.0:
         return 0.0
@@ -205,7 +210,15 @@ def transfer_time(
     usable = goodput_capacity(capacity, loss) * (1.0 - self_induced_loss(crowd, capacity, rtt_s, queue_bytes))
     per_stream = usable * fair_share(streams, cross_streams, cc) / streams
     cap = lossy_stream_rate(
-        size_bytes / streams, per_stream, rtt_s, loss, window_bytes, queue_bytes / crowd, cc
+        size_bytes / streams,
+        per_stream,
+        rtt_s,
+        loss,
+        window_bytes,
+        queue_bytes / crowd,
+        cc,
+        gaps,
+        float(streams),
     )
     ceiling = min(per_stream, window_bytes / rtt_s)
     slow_start_s = startup_s(size_bytes, streams, streams * ceiling, rtt_s, window_bytes, cc)

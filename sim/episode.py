@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sim.faults import Faults, draw_faults, host_cores, no_faults, overlay
 from sim.links import generate, remembered
 from sim.payloads import Content, Payloads, draw_content, draw_payloads
+from sim.physics import GAPS
 from sim.randomness import stream
 from sim.scenarios import CONTROLS, Scenario
 from sim.traces import Trace
@@ -72,6 +73,8 @@ class Episode:
         content: What each dataset is.
         payloads: What each transfer is, with what a sender can sample of it.
         changed_noise: Factor on the sender's estimate of the share of changed blocks, shape (transfers,).
+        loss_gaps: Distances between the first packets that a transfer loses by chance, over their mean, shape
+            (transfers, `sim.physics.GAPS`).
         conditions: Paths and cores over time.
         path_limits: Window, queue and congestion control of each path, shape (paths, 3).
         nominal: Capacity of each path as provisioned, shape (paths,), bytes/s.
@@ -88,6 +91,7 @@ class Episode:
     content: Content
     payloads: Payloads
     changed_noise: Floats
+    loss_gaps: Floats
     conditions: Conditions
     path_limits: Floats
     nominal: Floats
@@ -177,6 +181,7 @@ def complete_episode(
         content=content,
         payloads=payloads,
         changed_noise=np.exp(stream(seed, "changed").normal(0.0, _CHANGED_NOISE, count)),
+        loss_gaps=stream(seed, "losses").standard_exponential((count, GAPS)),
         conditions=conditions,
         path_limits=limits,
         nominal=nominal,

@@ -18,11 +18,12 @@ from sim.errors import InputError
 from sim.faults import Faults
 from sim.files import TEMPORARY, write_json, write_parquet, writing
 from sim.payloads import CLASS_NAMES, Content, Payloads
+from sim.physics import GAPS
 from sim.scenario_file import load_scenario, save_scenario
 from sim.scenarios import CONTROLS
 from sim.workloads import Requests
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the layout; a reader refuses a later one."""
 
 _FORMAT: Final = "dwcp-gym episode"
@@ -33,6 +34,7 @@ _LINKS: Final = ("capacity", "rtt_s", "loss", "cross_streams")
 _MEASURED: Final = ("rtt_s", "jitter_s", "bandwidth", "loss")
 _CUTS: Final = ("capacity_cuts", "loss_bursts", "core_cuts")
 _BASELINE_LOSS: Final = "baseline_loss"
+_GAPS: Final = tuple(f"loss_gap_{number}" for number in range(GAPS))
 
 Column = NDArray[Any] | Sequence[str]
 Table = Mapping[str, NDArray[Any]]
@@ -104,6 +106,7 @@ def load_episode(folder: Path) -> Episode:
                 *(requests[f"payload_{name}"] for name in Payloads._fields[1:]),
             ),
             changed_noise=requests["changed_noise"],
+            loss_gaps=np.column_stack([requests[name] for name in _GAPS]),
             conditions=Conditions(
                 times=pieces["time_s"][::count].copy(),
                 links=_stacked(pieces, _LINKS, count),
@@ -140,6 +143,7 @@ def _tables(episode: Episode) -> dict[str, Mapping[str, Column]]:
             "payload_kind": _names(CLASS_NAMES, episode.payloads.kind),
             "changed_noise": episode.changed_noise,
             "break_share": episode.faults.break_share,
+            **{name: column for name, column in zip(_GAPS, episode.loss_gaps.T, strict=True)},
         },
         "datasets": {
             **content,
@@ -215,15 +219,18 @@ def _read_manifest(folder: Path) -> Mapping[str, Any]:
         manifest = json.loads(path.read_bytes())
         if manifest["format"] != _FORMAT or not isinstance(manifest["version"], int):
             raise ValueError
-        later = manifest["version"] > VERSION
+        version = manifest["version"]
         digests = dict(manifest["sha256"])
     except OSError as error:
         problem = f"expected the folder of an episode, with {_MANIFEST}: {error.strerror}"
         raise InputError(folder, "", problem) from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, "", f"expected the manifest of a {_FORMAT}; is this another file?") from error
-    if later:
-        problem = f"is of version {manifest['version']}, this program reads {VERSION}; take a newer one"
+    if version != VERSION:
+        way_out = (
+            "take a newer one" if version > VERSION else "draw the episode anew from its seed, and save it"
+        )
+        problem = f"is of version {version}, this program reads {VERSION}; {way_out}"
         raise InputError(path, "version", problem)
     for name in (_SCENARIO, *(f"{table}.parquet" for table in _TABLES)):
         file = folder / name

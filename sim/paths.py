@@ -57,7 +57,7 @@ def _stream_share(streams: float, link: Floats, limits: Floats) -> float:
 
 @njit
 def opening(
-    wire_bytes: float, streams: float, others: float, link: Floats, limits: Floats
+    wire_bytes: float, streams: float, others: float, link: Floats, limits: Floats, gaps: Floats
 ) -> tuple[float, float, float, float]:
     """What a transfer loses on top of its bytes, and how its streams run while they send.
 
@@ -69,6 +69,7 @@ def opening(
         others: Connections of other transfers on the path now.
         link: Conditions of the path now, shape (4,).
         limits: Constants of the path, shape (3,).
+        gaps: Between the packets that it loses by chance, shape (`sim.physics.GAPS`,).
 
     Returns:
         Seconds lost; factor on the loss response for its finite streams; wire bytes that it takes up for one
@@ -84,7 +85,8 @@ def opening(
     if steady < np.inf:
         alone = min(_stream_share(streams, link, limits) if others > 0.0 else share, window_rate)
         queue = limits[QUEUE] / (streams + cross)
-        finite = lossy_stream_rate(wire_bytes / streams, alone, rtt_s, loss, limits[WINDOW], queue, control)
+        each = wire_bytes / streams
+        finite = lossy_stream_rate(each, alone, rtt_s, loss, limits[WINDOW], queue, control, gaps, streams)
         if (
             alone < steady
         ):  # path or window holds it: it may grow to its steady rate, and dips below what it has

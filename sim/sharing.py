@@ -17,8 +17,8 @@ LEAST_SHARE: Final = 1e-6
 MOST_STREAMS: Final = 64
 """Connections that a transfer may be given: past them a path is full whatever its length."""
 
-Opening = Callable[[Stage, int, float, float], tuple[float, float, float, float]]
-"""`sim.paths.opening` for a stage on a path with so many bytes to send and so many other streams."""
+Opening = Callable[[int, Stage, int, float, float], tuple[float, float, float, float]]
+"""`sim.paths.opening` for the stage of a request on a path, so many bytes and so many other streams."""
 
 
 class Sharing:
@@ -117,7 +117,9 @@ class Sharing:
         others = self._network.tally(flow.path).streams - stage.streams
         decode = stage.decode * streams / stage.streams
         stage = stage._replace(streams=float(streams), cores_max=float(streams), decode=decode)
-        _, gain, overhead, _ = self._opening(stage, flow.path, max(remaining_bytes, 1.0), others)
+        _, gain, overhead, _ = self._opening(
+            transfer.request, stage, flow.path, max(remaining_bytes, 1.0), others
+        )
         transfer.cpu_s += setup_s
         transfer.stage = stage
         transfer.flow = flow._replace(

@@ -150,7 +150,7 @@ class World:
         request = self._open[0]
         path, size_bytes = self._rows.path[request], self._rows.size_bytes[request]
         stage, lost_s = self._stage(request, codec)
-        opening_s, _, overhead, wire_rate = self._opening(stage, path, size_bytes, others=0.0)
+        opening_s, _, overhead, wire_rate = self._opening(request, stage, path, size_bytes, 0.0)
         wire_rate /= overhead
         cores = min(stage.cores_max, self._rows.cores_free(self.clock.now))
         rate = min(wire_rate * stage.ratio, stage.encode * cores, stage.decode)
@@ -285,7 +285,7 @@ class World:
         elif lost_s:
             self._sender.baselines.drop(rows.dataset[request])
         others = self.network.tally(path).streams
-        opening_s, gain, overhead, _ = self._opening(stage, path, size_bytes, others)
+        opening_s, gain, overhead, _ = self._opening(request, stage, path, size_bytes, others)
         self._setup_cpu_s += stage.setup_cpu_s
         first_bytes, later_bytes = rows.parts(request)
         flow = Flow._make(
@@ -345,11 +345,12 @@ class World:
         return float(self.episode.conditions.links[self._rows.piece(self.clock.now), path, RTT])
 
     def _opening(
-        self, stage: Stage, path: int, size_bytes: float, others: float
+        self, request: int, stage: Stage, path: int, size_bytes: float, others: float
     ) -> tuple[float, float, float, float]:
         """What `sim.paths.opening` says of a transfer that starts now."""
         link = self.episode.conditions.links[self._rows.piece(self.clock.now), path]
-        return opening(size_bytes / stage.ratio, stage.streams, others, link, self._limits[path])
+        gaps, wire_bytes = self.episode.loss_gaps[request], size_bytes / stage.ratio
+        return opening(wire_bytes, stage.streams, others, link, self._limits[path], gaps)
 
     def _complete(self, transfer: Transfer) -> None:
         request, stage, start_s = transfer.request, transfer.stage, transfer.start_s

@@ -207,6 +207,8 @@ def _with_others(
         (payloads.decode_noise, other.payloads.decode_noise),
     ):
         mine[request] = theirs[request]
+    loss_gaps = episode.loss_gaps[order]
+    loss_gaps[request] = other.loss_gaps[request]
     return replace(
         episode,
         requests=asked._replace(
@@ -220,5 +222,6 @@ def _with_others(
         deadline_s=arrival_s + (episode.deadline_s - asked.arrival_s)[order],
         payloads=payloads,
         changed_noise=episode.changed_noise[order],
+        loss_gaps=loss_gaps,
         faults=episode.faults._replace(break_share=episode.faults.break_share[order]),
     )

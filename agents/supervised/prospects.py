@@ -24,7 +24,7 @@ from sim.codecs import (
 from sim.decisions import CodecQuestion
 from sim.paths import opening
 from sim.payloads import CLASS_NAMES
-from sim.physics import CUBIC
+from sim.physics import CUBIC, TYPICAL
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def prospects(question: CodecQuestion, bandwidth: float, codecs: Sequence[Codec]
         made = coding(question, codec)
         wire_bytes = question.size_bytes / made.ratio
         lost_s, _, overhead, rate = opening(
-            wire_bytes, float(codec.streams), float(question.streams), link, limits
+            wire_bytes, float(codec.streams), float(question.streams), link, limits, TYPICAL
         )
         wire = rate / overhead
         cores = min(float(codec.streams), max(spare, question.cores / (question.running + 1.0)))

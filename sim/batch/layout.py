@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.fluid import FLOW, OFFERS
+from sim.physics import GAPS
 from sim.question_rows import CODEC_ROW
 
 Rows = NDArray[np.void]
@@ -233,6 +234,7 @@ class Lanes(NamedTuple):
     requests: Rows  # REQUEST, (E, requests)
     plain: Rows  # PLAIN, (E, requests, codecs)
     by_deadline: Ints  # requests by deadline, (E, requests)
+    gaps: Floats  # between the packets that each loses by chance, (E, requests, GAPS)
     times: Floats  # conditions, (E, pieces); see `sim.episode.Conditions`
     links: Floats  # (E, pieces, paths, 4)
     steady: Floats  # their `sim.paths.steady_rates`, (E, pieces, paths)
@@ -280,6 +282,7 @@ def empty_lanes(
         requests=np.zeros((episodes, requests), REQUEST),
         plain=np.zeros((episodes, requests, codecs), PLAIN),
         by_deadline=np.zeros((episodes, requests), np.int64),
+        gaps=np.zeros((episodes, requests, GAPS)),
         times=np.zeros((episodes, pieces)),
         links=np.zeros((episodes, pieces, paths, 4)),
         steady=np.zeros((episodes, pieces, paths)),

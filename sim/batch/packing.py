@@ -94,6 +94,7 @@ def pack(w: Lanes, place: int, episode: Episode, codecs: Sequence[Codec]) -> Non
         w.requests[name][place, :count] = values
     for name, table in zip(w.plain.dtype.names or (), plain_rates(payloads, codecs), strict=True):
         w.plain[name][place, :count] = np.transpose(table)
+    w.gaps[place, :count] = episode.loss_gaps
     w.by_deadline[place, :count] = np.argsort(episode.deadline_s, kind="stable")
     w.times[place, :pieces] = episode.conditions.times
     w.links[place, :pieces, :paths] = episode.conditions.links

@@ -45,7 +45,8 @@ def open_connections(w: Lanes, k: int, request: int, size_bytes: float, others: 
     e, path = w.lanes[k]["episode"], transfer["path"]
     link = w.links[e, piece_now(w, k), path]
     wire_bytes = size_bytes / transfer["ratio"]
-    lost_s, gain, overhead, _ = opening(wire_bytes, transfer["streams"], others, link, w.limits[e, path])
+    streams, gaps = transfer["streams"], w.gaps[e, request]
+    lost_s, gain, overhead, _ = opening(wire_bytes, streams, others, link, w.limits[e, path], gaps)
     transfer["loss_gain"], transfer["flow_ratio"] = gain, transfer["ratio"] / overhead
     return lost_s
 

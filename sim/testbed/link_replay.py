@@ -160,8 +160,10 @@ class Replay:
         return np.array([self._run(lane, encode_factor) for lane in range(len(episodes))])
 
     def _episode(self, scenario: Scenario, seed: int, traces: Sequence[Trace] = ()) -> Episode:
+        """An episode of the log's transfers, none of them lucky or unlucky in what it loses."""
         paths = np.zeros(len(self._log.start_s), np.int64)
-        return complete_episode(scenario, seed, self._requests, paths, start_hour=12.0, traces=traces)
+        drawn = complete_episode(scenario, seed, self._requests, paths, start_hour=12.0, traces=traces)
+        return replace(drawn, loss_gaps=np.ones_like(drawn.loss_gaps))
 
     def _run(self, lane: int, encode_factor: float) -> Floats:
         world, log = self._world, self._log

@@ -15,7 +15,7 @@ from experiments.testbed_solo import solo
 from experiments.testbed_validate import REPEATS, _least_setup, validate
 from sim.crowding import transfer_time
 from sim.errors import InputError
-from sim.physics import CUBIC
+from sim.physics import CUBIC, TYPICAL
 from sim.testbed.paths import PathSettings
 from sim.units import KIB, MBIT, MIB, MS
 
@@ -25,7 +25,9 @@ WINDOW = 0.55 * PATH.receive_buffer_bytes
 
 
 def alone(size_bytes: float) -> float:
-    return transfer_time(size_bytes, 100 * MBIT, 20 * MS, 0.0, 1, CUBIC, WINDOW, PATH.queue_bytes, 0.0)
+    return transfer_time(
+        size_bytes, 100 * MBIT, 20 * MS, 0.0, 1, CUBIC, WINDOW, PATH.queue_bytes, 0.0, TYPICAL
+    )
 
 
 def test_a_raw_transfer_takes_in_the_world_what_the_formula_says():

@@ -13,7 +13,7 @@ from sim.episode import Conditions, Episode, draw_episode
 from sim.errors import InputError
 from sim.hosts import Host
 from sim.links import LinkModel
-from sim.physics import GOODPUT_SHARE
+from sim.physics import GAPS, GOODPUT_SHARE
 from sim.scenarios import CONTROLS, PathSpec, Scenario
 from sim.telemetry import TransferRecord
 from sim.workloads import Workload
@@ -86,6 +86,7 @@ def lay(
             size_bytes=sizes, ratio3=4 * even, novelty=even, encode_noise=even, decode_noise=even
         ),
         changed_noise=even,
+        loss_gaps=np.ones((count, GAPS)),
         conditions=Conditions(
             np.array([time for time, _ in rates]), links, np.full(len(rates), float(host.cores))
         ),

@@ -125,7 +125,10 @@ def test_a_folder_that_is_no_episode_is_refused(saved, tmp_path):
 def test_an_episode_of_a_later_version_is_refused(saved):
     manifest = json.loads((saved / "episode.json").read_text())
     (saved / "episode.json").write_text(json.dumps({**manifest, "version": VERSION + 1}))
-    assert "episode.json: version: is of version 2, this program reads 1; take a newer one" in refused(saved)
+    assert (
+        f"episode.json: version: is of version {VERSION + 1}, this program reads {VERSION}; take a newer one"
+        in refused(saved)
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from sim.jit import content_hash, fetch, first_writable
-from sim.physics import CUBIC, stream_time
+from sim.physics import CUBIC, TYPICAL, stream_time
 
 ROOT = Path(__file__).parents[2]
-CALL = "from sim.physics import stream_time as t; print(t(1e7, 1e6, 0.05, 1e-3, float('inf'), 1e5, 0))"
+CALL = (
+    "from sim.physics import TYPICAL, stream_time as t; "
+    "print(t(1e7, 1e6, 0.05, 1e-3, float('inf'), 1e5, 0, TYPICAL, 1.0))"
+)
 
 
 def test_a_change_in_any_kernel_file_gives_another_cache(tmp_path: Path) -> None:
@@ -103,5 +106,5 @@ def test_plain_python_and_a_machine_without_a_cache_give_the_same_figure(setting
         [sys.executable, "-c", CALL], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )
     assert float(run.stdout) == pytest.approx(
-        stream_time(1e7, 1e6, 0.05, 1e-3, float("inf"), 1e5, CUBIC), rel=1e-12
+        stream_time(1e7, 1e6, 0.05, 1e-3, float("inf"), 1e5, CUBIC, TYPICAL, 1.0), rel=1e-12
     )

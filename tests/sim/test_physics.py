@@ -3,6 +3,7 @@
 from itertools import pairwise, product
 from math import exp, inf, isfinite, log
 
+import numpy as np
 import pytest
 from scipy.optimize import brentq
 
@@ -19,10 +20,12 @@ from sim.crowding import (
 from sim.physics import (
     BBR,
     CUBIC,
+    GAPS,
     GOODPUT_SHARE,
     MSS,
     PACKET,
     RENO,
+    TYPICAL,
     goodput_capacity,
     loss_response,
     lossy_stream_rate,
@@ -42,7 +45,7 @@ STREAMS = [1, 2, 8, 64]
 def alone(
     size_bytes: float, capacity: float, rtt_s: float, loss: float, streams: int, cc: int = CUBIC
 ) -> float:
-    return transfer_time(size_bytes, capacity, rtt_s, loss, streams, cc, inf, 6.25e6, 0.0)
+    return transfer_time(size_bytes, capacity, rtt_s, loss, streams, cc, inf, 6.25e6, 0.0, TYPICAL)
 
 
 def test_of_1500_bytes_a_path_carries_1448_of_payload_less_what_is_lost() -> None:
@@ -93,7 +96,7 @@ def test_start_up_grows_by_one_round_trip_with_each_doubling_of_the_window() -> 
 
 
 def test_a_stream_held_to_its_first_window_sends_ten_packets_a_round_trip() -> None:
-    time_s = stream_time(1000 * MSS, 1e9, 0.1, 0.0, 10 * MSS, 1e6, CUBIC)
+    time_s = stream_time(1000 * MSS, 1e9, 0.1, 0.0, 10 * MSS, 1e6, CUBIC, TYPICAL, 1.0)
     assert time_s == pytest.approx(0.1 + 100 * 0.1 + 0.1)
 
 
@@ -117,7 +120,7 @@ def saw_tooth(loss: float, cc: int, rtt_s: float) -> float:
 @pytest.mark.parametrize("loss", [1e-4, 1e-3, 1e-2])
 @pytest.mark.parametrize("cc", [CUBIC, RENO])
 def test_an_endless_stream_settles_at_the_sum_of_its_saw_tooth(loss: float, cc: int) -> None:
-    rate = lossy_stream_rate(1e12, GBIT, 0.05, loss, inf, 1e6, cc)
+    rate = lossy_stream_rate(1e12, GBIT, 0.05, loss, inf, 1e6, cc, TYPICAL, 1.0)
     assert rate == pytest.approx(saw_tooth(loss, cc, 0.05), rel=0.01)
     assert 0.79 * loss_response(0.05, loss, cc) < rate < loss_response(0.05, loss, cc)
 
@@ -125,25 +128,27 @@ def test_an_endless_stream_settles_at_the_sum_of_its_saw_tooth(loss: float, cc: 
 @pytest.mark.parametrize("cc", [CUBIC, RENO])
 def test_thirty_losses_in_steps_come_to_the_sum_of_their_saw_teeth(cc: int) -> None:
     """From the tenth on, so that slow start is forgotten."""
-    ten_s, thirty_s = (stream_time(n * 100 * MSS, GBIT, 0.05, 0.01, inf, 1e6, cc) for n in (10, 30))
+    ten_s, thirty_s = (
+        stream_time(n * 100 * MSS, GBIT, 0.05, 0.01, inf, 1e6, cc, TYPICAL, 1.0) for n in (10, 30)
+    )
     assert 2000 * MSS / (thirty_s - ten_s) == pytest.approx(saw_tooth(0.01, cc, 0.05), rel=0.06)
 
 
 def test_a_loss_in_slow_start_is_noticed_when_the_window_has_doubled() -> None:
     """Handshake; 10, 20, 40 packets and 30 of 80; cut from 160, Reno has 80 less one; the last ack."""
-    time_s = stream_time((100 + 79) * MSS, GBIT, 0.05, 0.01, inf, 1e9, RENO)
+    time_s = stream_time((100 + 79) * MSS, GBIT, 0.05, 0.01, inf, 1e9, RENO, TYPICAL, 1.0)
     assert time_s == pytest.approx(0.05 * (1 + 3 + 30 / 80 + 1 + 1))
 
 
 def test_a_stream_that_ends_before_its_first_loss_runs_ahead_of_its_loss_response() -> None:
-    assert lossy_stream_rate(900 * MSS, 100 * MBIT, 0.05, 1e-3, inf, 1e6, CUBIC) > 2 * loss_response(
-        0.05, 1e-3, CUBIC
-    )
+    assert lossy_stream_rate(
+        900 * MSS, 100 * MBIT, 0.05, 1e-3, inf, 1e6, CUBIC, TYPICAL, 1.0
+    ) > 2 * loss_response(0.05, 1e-3, CUBIC)
 
 
 def test_without_loss_a_stream_is_held_to_its_window_only() -> None:
-    assert lossy_stream_rate(1e9, MBIT, 0.1, 0.0, 3e6, 1e6, CUBIC) == pytest.approx(30e6)
-    assert lossy_stream_rate(1e9, MBIT, 0.1, 0.01, inf, 1e6, BBR) == inf
+    assert lossy_stream_rate(1e9, MBIT, 0.1, 0.0, 3e6, 1e6, CUBIC, TYPICAL, 1.0) == pytest.approx(30e6)
+    assert lossy_stream_rate(1e9, MBIT, 0.1, 0.01, inf, 1e6, BBR, TYPICAL, 1.0) == inf
 
 
 def test_the_ramp_takes_one_second_at_20_ms_and_twelve_at_60() -> None:
@@ -215,13 +220,30 @@ def test_returns_of_more_streams_diminish_and_turn() -> None:
     gains = [a - b for a, b in pairwise(times_s)]
     assert all(gain > 0 for gain in gains)
     assert all(a > b for a, b in pairwise(gains))
-    thin = [transfer_time(1e8, 2 * MBIT, 0.02, 0.0, n, CUBIC, inf, 15000.0, 0.0) for n in (1, 5, 8)]
+    thin = [transfer_time(1e8, 2 * MBIT, 0.02, 0.0, n, CUBIC, inf, 15000.0, 0.0, TYPICAL) for n in (1, 5, 8)]
     assert thin[0] < thin[1] < thin[2]
 
 
 def test_against_cross_traffic_more_streams_are_faster() -> None:
-    times_s = [transfer_time(1e8, 100 * MBIT, 0.02, 0.0, n, CUBIC, inf, 250e3, 8.0) for n in (1, 4, 16)]
+    times_s = [
+        transfer_time(1e8, 100 * MBIT, 0.02, 0.0, n, CUBIC, inf, 250e3, 8.0, TYPICAL) for n in (1, 4, 16)
+    ]
     assert times_s[0] > times_s[1] > times_s[2]
+
+
+def test_a_connection_whose_first_packet_is_lost_takes_a_second_more() -> None:
+    gaps = np.array([1.0, 0.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    lost = np.concatenate([[1e-3], gaps[:-1]])
+    args = 1000 * MSS, 100 * MBIT, 0.05, 0.01, inf, 1e6, CUBIC
+    assert stream_time(*args, lost, 1.0) == pytest.approx(stream_time(*args, gaps, 1.0) + 1.0, rel=1e-12)
+
+
+def test_luck_counts_the_less_the_more_streams_share_a_transfer() -> None:
+    args = 1000 * MSS, 100 * MBIT, 0.05, 0.01, inf, 1e6, CUBIC
+    unlucky, typical = np.full(GAPS, 0.2), stream_time(*args, TYPICAL, 1.0)
+    times_s = [stream_time(*args, unlucky, streams) for streams in (1.0, 4.0, 16.0, 1e12)]
+    assert all(a > b for a, b in pairwise(times_s))
+    assert times_s[-1] == pytest.approx(typical, rel=1e-3)
 
 
 def test_nothing_to_send_takes_no_time() -> None:
@@ -241,7 +263,7 @@ def test_far_outside_the_measurements_times_stay_sensible(cc: int, cross_streams
     for size_bytes, rtt_s, streams in product(SIZES, RTTS_S, STREAMS):
         time_s = {
             (capacity, loss): transfer_time(
-                size_bytes, capacity, rtt_s, loss, streams, cc, inf, 6.25e6, cross_streams
+                size_bytes, capacity, rtt_s, loss, streams, cc, inf, 6.25e6, cross_streams, TYPICAL
             )
             for capacity, loss in product(CAPACITIES, LOSSES)
         }

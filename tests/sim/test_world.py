@@ -17,6 +17,7 @@ from sim.decisions import CodecQuestion
 from sim.episode import Episode, draw_episode
 from sim.faults import FaultModel
 from sim.hosts import Host
+from sim.physics import TYPICAL
 from sim.scenarios import CONTROLS
 from sim.telemetry import TransferRecord
 from sim.world import World
@@ -62,6 +63,7 @@ def test_alone_a_transfer_takes_what_the_transport_model_says(
                 window,
                 queue,
                 cross,
+                TYPICAL,
             )
             assert record.end_s == pytest.approx(expected, rel=0.02)
 
