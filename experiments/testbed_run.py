@@ -85,8 +85,8 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealR
             with tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as room:
                 bar.update(line, description=f"payloads of seed {seed}")
                 episode, payloads = _episode(config, scenario, seed, Path(room))
-                stage = Stage(episode, payloads, env, path)
                 for _, repeat, name in plays:
+                    stage = Stage(episode, payloads, env, _drawn(path, seed, repeat))
                     bar.update(line, description=f"{label(name)}, seed {seed}")
                     noted, simulated = _simulated(stage, policies[name])  # first: it compiles kernels
                     cost_s = _mean_cost_s(stage, policies[name], simulated)
@@ -111,6 +111,11 @@ def path_settings(config: TestbedConfig) -> PathSettings:
         loss=given.loss,
         receive_buffer_bytes=round(given.window_mb * MB / WINDOW_SHARE),
     )
+
+
+def _drawn(path: PathSettings, seed: int, repeat: int) -> PathSettings:
+    """A path that loses other packets in each play; policies are dealt the same."""
+    return replace(path, seed=int(stream(seed, f"losses of repeat {repeat}").integers(2**32)))
 
 
 def scenario_of(config: TestbedConfig, path: PathSettings) -> Scenario:

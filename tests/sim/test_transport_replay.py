@@ -104,11 +104,11 @@ def test_size_over_capacity_would_be_off_by_far_more(transfers: pd.DataFrame) ->
 
 
 STREAMS = MEASUREMENTS.with_name("stream_measurements.csv.gz")
-"""Repeats on paths of 20 to 50 Mbit/s with a queue of one product, at least 64 packets and 10 ms."""
+"""Repeats on paths of 20 to 60 Mbit/s with a queue of one product, at least 64 packets and 10 ms."""
 
 
 def test_what_chance_loses_makes_single_streams_as_slow_in_the_mean_as_real_ones_are() -> None:
-    """Nothing is fitted to it; of 12 transfers a setting the measured mean itself is uncertain by 9 %."""
+    """Nothing is fitted to it; of 12 transfers the measured mean itself is uncertain by 9 %, of 75 by 8."""
     rows = pd.read_csv(STREAMS)
     rows = rows[(rows["n"] == 1) & (rows["loss"] >= 1e-3)]
     luck = stream(0, "luck").standard_exponential((400, GAPS))
@@ -118,8 +118,8 @@ def test_what_chance_loses_makes_single_streams_as_slow_in_the_mean_as_real_ones
         setting = float(size), share, rtt * MS, loss, inf, queue, CUBIC
         told_s.append(np.mean([stream_time(*setting, gaps, 1.0) for gaps in luck]))
         real_s.append(own["T"].mean())
-    assert sum(told_s) == pytest.approx(sum(real_s), rel=0.1)
-    assert np.median(np.abs(np.divide(told_s, real_s) - 1)) <= 0.15
+    assert sum(told_s) == pytest.approx(sum(real_s), rel=0.05)
+    assert np.median(np.abs(np.divide(told_s, real_s) - 1)) <= 0.12
 
 
 def typical_errors(name: str) -> pd.Series:
@@ -134,7 +134,7 @@ def typical_errors(name: str) -> pd.Series:
     return pd.Series(errors)
 
 
-@pytest.mark.parametrize(("name", "most"), [("single", 0.03), ("held-out", 0.05), ("small", 0.05)])
+@pytest.mark.parametrize(("name", "most"), [("single", 0.04), ("held-out", 0.05), ("small", 0.05)])
 def test_typical_times_of_single_streams_under_loss_are_met(name: str, most: float) -> None:
     """No constant was read off ``held-out``."""
     errors = typical_errors(name)
