@@ -8,6 +8,7 @@ from gymnasium import spaces
 from rich.console import Console
 
 from agents.catalogue import policies_of
+from agents.learners.hiding import hidden_places
 from agents.learners.models import fitting_kinds
 from envs.base import WorldEnv
 from experiments.bundles import export_bundles
@@ -159,6 +160,10 @@ def _check_learners(config: ExperimentConfig, source: str, env: WorldEnv) -> Non
         if learner.shared and env.shown is None:
             problem = f"{config.environment.id} shows no transfers side by side; leave it out"
             raise InputError(source, f"learners.{number}.shared", problem)
+        try:
+            hidden_places(learner, env)
+        except ValueError as error:
+            raise InputError(source, f"learners.{number}.hidden", str(error)) from error
         rule = getattr(learner, "imitate", None)
         ready = [name for name, entry in policies_of(env.task).items() if entry.build is not None]
         if rule is not None and rule not in ready:

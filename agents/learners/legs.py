@@ -22,6 +22,7 @@ from agents.learners.branching_lanes import branching_envs
 from agents.learners.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from agents.learners.forward import network_policy
 from agents.learners.guidance import GuidedDQN
+from agents.learners.hiding import hide
 from agents.learners.imitation import imitate
 from agents.learners.models import fitting_kinds, make_model
 from agents.learners.settings import (
@@ -128,6 +129,7 @@ def train(
     model, curve = (stored.model, stored.curve) if stored else (None, [])
     if model is not None:
         model.set_logger(_silent())
+        hide(model, plan.config, env)
     while (done := int(curve[-1]["step"]) if curve else 0) < total:
         progress(done)
         until = 0 if not curve and _imitates(plan) else min(total, done + plan.leg_steps)
@@ -152,10 +154,10 @@ def _run_leg(
     else:
         envs = training_envs(pool, plan.make_env, plan.config.envs, unit, engine=plan.config.engine)
     if model is None:
-        model = make_model(plan.config, envs, dice)
+        model, env = make_model(plan.config, envs, dice), plan.make_env()
+        hide(model, plan.config, env)
         if (name := _imitates(plan)) is not None:
-            env, rng = plan.make_env(), stream(plan.seed, f"{plan.config.name} imitation")
-            rule = make_policy(name, env)
+            rng, rule = stream(plan.seed, f"{plan.config.name} imitation"), make_policy(name, env)
             spread = plan.config.spread if isinstance(plan.config, MaskedPPOConfig) else 0.0
             imitate(model, env, rule, [one.episode for one in pool], rng, spread=spread)
         model.set_logger(_silent())

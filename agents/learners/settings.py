@@ -66,6 +66,8 @@ class LearnerConfig(Settings):
     """Whether all slots of an observation go through the same weights, where it has slots."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Non-linearity of the hidden layers."""
+    hidden: tuple[str, ...] = ()
+    """Features of the observation that the learner is kept from seeing."""
 
 
 class OnPolicyConfig(LearnerConfig):

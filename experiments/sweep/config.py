@@ -101,20 +101,13 @@ class SweepFile(NamedTuple):
 def read_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepFile:
     """Read the file of a sweep; with ``base:``, on top of the experiment that it names.
 
-    Maps are merged key by key, everything else takes the place of what stood there. The base is looked for
-    beside the file, and its own ``sweep`` and ``tune`` are left out.
+    Maps are merged key by key, everything else takes the place of what stood there. A base is looked for
+    beside the file that names it, and its own ``sweep`` and ``tune`` are left out.
 
     Raises:
         InputError: If a file cannot be read, or ``sweep`` or ``tune`` are wrong, one line a fault.
     """
-    tree = read_yaml(path)
-    if (base := tree.pop("base", None)) is not None:
-        if not isinstance(base, str):
-            raise InputError(path, "base", f"expected the path of an experiment's YAML, got {base!r}")
-        below = read_yaml(path.parent / base)
-        if "base" in below:
-            raise InputError(path, "base", f"'{base}' has a base itself; name that one")
-        tree = _merged({key: value for key, value in below.items() if key not in _Keys.model_fields}, tree)
+    tree = _on_its_base(path, ())
     for override in overrides:
         apply_override(tree, override)
     own = {key: tree.pop(key) for key in _Keys.model_fields if key in tree}
@@ -124,6 +117,19 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepFile:
         faults = [fault(one, _Keys) for one in error.errors()]
         raise InputError("\n".join(str(InputError(path, *one)) for one in faults), "", "") from error
     return SweepFile(path, tree, keys.sweep, keys.tune)
+
+
+def _on_its_base(path: Path, above: tuple[Path, ...]) -> Tree:
+    """A file on top of the experiment that it names, which may stand on another."""
+    tree = read_yaml(path)
+    if (base := tree.pop("base", None)) is None:
+        return tree
+    if not isinstance(base, str):
+        raise InputError(path, "base", f"expected the path of an experiment's YAML, got {base!r}")
+    if path.resolve() in above:
+        raise InputError(path, "base", "stands on itself; name another experiment")
+    below = _on_its_base(path.parent / base, (*above, path.resolve()))
+    return _merged({key: value for key, value in below.items() if key not in _Keys.model_fields}, tree)
 
 
 def _merged(below: Any, above: Any) -> Any:

@@ -14,17 +14,19 @@ from experiments.sweep.expansion import SEED, Point, endings, written
 from sim.errors import InputError
 from sim.files import write_text
 
-FIXED: Final = ("run", "policy", "kind", "validation_cost", "test_cost")
+COSTS: Final = {"validation_cost": "validation", "test_cost": "test", "held_out_cost": "held-out"}
+"""Columns of costs, and the split that each is of."""
+FIXED: Final = ("run", "policy", "kind", *COSTS)
 """Columns of every sweep; those of its keys stand after the first."""
-COSTS: Final = ("validation_cost", "test_cost")
 LEARNED: Final = "learner"
 
 
 def run_rows(point: Point, run: Path) -> list[dict[str, object]]:
     """Cost of every policy of a run, as a share of the best static one's, the mean over scenarios.
 
-    That static policy is the best on validation in each scenario of this very run: where a sweep changes the
-    episodes, costs of different points are each beside their own. Several training seeds are several rows.
+    That static policy is the best on validation in each scenario of this very run, of a held-out one the best
+    in hindsight: where a sweep changes the episodes, costs of different points are each beside their own.
+    Several training seeds are several rows.
     """
     episodes = read_evidence(run).episodes
     statics = {scenario: name for scenario, (name, _) in best_statics(episodes).items()}
@@ -32,10 +34,10 @@ def run_rows(point: Point, run: Path) -> list[dict[str, object]]:
     for place, own in episodes.groupby(["policy", "training_seed"], sort=False):
         policy, seed = str(place[0]), int(str(place[1]))
         costs = {}
-        for split in ("validation", "test"):
+        for cost, split in COSTS.items():
             others = episodes[episodes["split"] == split]
             part = own[own["split"] == split]
-            costs[f"{split}_cost"] = cost_relative(part, others, statics) if len(part) else np.nan
+            costs[cost] = cost_relative(part, others, statics) if len(part) else np.nan
         values = {key: written(value) for key, value in point.values.items()}
         told = {"run": run.name, "policy": policy, "kind": order[policy], **values, **costs}
         if seed >= 0:
@@ -102,14 +104,20 @@ def result_table(frame: pd.DataFrame, title: str, most: int = 40) -> Table:
         table.add_column(names[key])
     table.add_column("policy")
     table.add_column("runs", justify="right")
-    for cost in COSTS:
-        table.add_column(f"{cost.partition('_')[0]}, %", justify="right")
+    costs = shown_costs(points)
+    for cost in costs:
+        table.add_column(f"{COSTS[cost]}, %", justify="right")
     for row in points.head(most).to_dict("records"):
         values = [str(row[key]) for key in keys]
-        table.add_row(*values, row["policy"], str(row["runs"]), *(cost_cell(row, cost) for cost in COSTS))
+        table.add_row(*values, row["policy"], str(row["runs"]), *(cost_cell(row, cost) for cost in costs))
     if len(points) > most:
         table.caption = f"and {len(points) - most} more in the file"
     return table
+
+
+def shown_costs(points: pd.DataFrame) -> list[str]:
+    """The costs that points have; without held-out scenarios there is none of them."""
+    return [cost for cost in COSTS if points[f"{cost}_mean"].notna().any()]
 
 
 def cost_cell(row: Mapping[Any, Any], cost: str) -> str:
@@ -126,19 +134,22 @@ def write_page(
     """The page of a sweep: its question, the table, the figure, what failed."""
     keys = [name for name in frame.columns if name not in (*FIXED, SEED)]
     names = endings(keys)
-    heads = [*(f"`{names[key]}`" for key in keys), "policy", "runs", "validation, %", "test, %"]
+    points = by_point(frame)
+    costs = shown_costs(points)
+    heads = [*(f"`{names[key]}`" for key in keys), "policy", "runs", *(f"{COSTS[cost]}, %" for cost in costs)]
     lines = [
         f"# {title}",
         "",
         "Cost in % of the best static policy's, the mean over scenarios; in brackets the lowest and the",
-        "highest run. Points are ordered by validation cost; no figure of a test chose anything.",
+        "highest run. Points are ordered by validation cost; no figure of a test chose anything. On held-out",
+        "scenarios, which no policy was trained on, the best static policy is that in hindsight.",
         "",
         f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(keys)}---|{'---:|' * 3}",
+        f"|{'---|' * len(keys)}---|{'---:|' * (1 + len(costs))}",
     ]
-    for row in by_point(frame).to_dict("records"):
+    for row in points.to_dict("records"):
         cells = [*(str(row[key]) for key in keys), f"`{row['policy']}`", str(row["runs"])]
-        lines.append(f"| {' | '.join([*cells, *(cost_cell(row, cost) for cost in COSTS)])} |")
+        lines.append(f"| {' | '.join([*cells, *(cost_cell(row, cost) for cost in costs)])} |")
     if figure is not None:
         lines += ["", f"![Validation cost against each swept key]({figure.name})"]
     if failed:

@@ -294,6 +294,33 @@ def test_a_sweep_leaves_ordinary_runs_a_table_a_page_and_a_figure_and_does_nothi
     assert [path.name.partition("-")[2] for path in (root / "small").glob("*-[0-9]")] == ["1"] * 3
 
 
+def test_a_base_may_stand_on_a_base_but_not_on_itself(tmp_path):
+    (tmp_path / "low.yaml").write_text(SMALL)
+    (tmp_path / "mid.yaml").write_text(
+        "base: low.yaml\nname: mid\nevaluation: {test_episodes: 3}\nsweep: {seeds: 2}\n"
+    )
+    (tmp_path / "top.yaml").write_text("base: mid.yaml\nseed: 5\nsweep: {grid: {seed: [1]}}\n")
+    found = read_sweep(tmp_path / "top.yaml")
+    assert (found.experiment["name"], found.experiment["seed"]) == ("mid", 5)
+    assert found.experiment["evaluation"]["test_episodes"] == 3
+    assert found.experiment["evaluation"]["train_episodes"] == 2
+    assert found.sweep.seeds is None
+    (tmp_path / "low.yaml").write_text("base: top.yaml\n")
+    with pytest.raises(InputError, match=r"top\.yaml: base: stands on itself"):
+        read_sweep(tmp_path / "top.yaml")
+
+
+def test_a_sweep_tells_what_held_out_scenarios_cost_where_there_are_some(write, tmp_path, monkeypatch, say):
+    config, root = write("sweep: {grid: {seed: [0]}}", base="small"), tmp_path / "out"
+    monkeypatch.setattr(commands, "_scheduler", lambda *given: Here())
+    code, printed, _ = say("sweep", config, "environment.held_out=[wan]", "--results", root)
+    assert (code, "held-out, %" in printed) == (0, True)
+    frame = read_frame(root / "small" / SWEEP / "runs.csv")
+    assert frame["held_out_cost"].min() == 1.0  # the best static policy there, in hindsight
+    assert frame["held_out_cost"].max() > 1.0
+    assert "validation, % | test, % | held-out, %" in (root / "small" / SWEEP / "sweep.md").read_text()
+
+
 def test_a_failed_run_ends_the_command_with_1_and_is_tried_again(write, tmp_path, monkeypatch, say):
     config, root = write("sweep: {grid: {seed: [0, 1]}}", base="small"), tmp_path / "out"
 
