@@ -187,7 +187,7 @@ def _estimate(place: int, best: Floats, log_error: float, against: Callable[[Flo
     one = PARAMETERS[place]
     lowest = max(one.low, float(np.exp(max(best[place] - ends[0], low)) - one.offset))
     highest = min(one.high, float(np.exp(min(best[place] + ends[1], high)) - one.offset))
-    told = log_error < IDENTIFIED and max(ends) <= _MOVES[1] + 1e-9
+    told = bool(log_error < IDENTIFIED and max(ends) <= _MOVES[1] + 1e-9)
     return Estimate(one.name, float(from_search(best)[place]), lowest, highest, told)
 
 

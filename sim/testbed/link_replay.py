@@ -144,6 +144,7 @@ class Replay:
         capacity, _, rtt_s, loss, cross_streams, _ = ([value] for value in values.tolist())
         mean = Trace(*(np.array(column) for column in ([0.0], capacity, rtt_s, loss, cross_streams)))
         episode = self._episode(fitted_scenario(self._base, 0, values), 0, [mean])
+        episode = replace(episode, loss_gaps=np.ones_like(episode.loss_gaps))
         found: Floats = self._played([episode], float(values[-1]))[0]
         return found
 
@@ -160,10 +161,9 @@ class Replay:
         return np.array([self._run(lane, encode_factor) for lane in range(len(episodes))])
 
     def _episode(self, scenario: Scenario, seed: int, traces: Sequence[Trace] = ()) -> Episode:
-        """An episode of the log's transfers, none of them lucky or unlucky in what it loses."""
+        """An episode of the log's transfers."""
         paths = np.zeros(len(self._log.start_s), np.int64)
-        drawn = complete_episode(scenario, seed, self._requests, paths, start_hour=12.0, traces=traces)
-        return replace(drawn, loss_gaps=np.ones_like(drawn.loss_gaps))
+        return complete_episode(scenario, seed, self._requests, paths, start_hour=12.0, traces=traces)
 
     def _run(self, lane: int, encode_factor: float) -> Floats:
         world, log = self._world, self._log

@@ -23,7 +23,7 @@ from sim.world import World
 
 TRUE = LinkModel(24 * MBIT, rtt_s=30 * MS, loss=2e-3, cross_streams=0.0, step_s=5.0)
 SITE = SCENARIOS["internet"].with_(
-    requests=160,
+    requests=400,
     start_hour=12.0,
     paths=(replace(SCENARIOS["internet"].paths[0], link=TRUE),),
     workload=Workload(
