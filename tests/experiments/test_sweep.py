@@ -379,7 +379,7 @@ def test_points_are_ordered_by_the_mean_over_their_seeds(tmp_path):
         ("c-1", "0.2", -1, "zstd", "static", 0.1, 0.1),
     ]
     names = ["run", "learners.ppo.rate", "training_seed", "policy", "kind", "validation_cost", "test_cost"]
-    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "runs.csv", index=False)
+    pd.DataFrame(rows, columns=names).assign(held_out_cost=np.nan).to_csv(tmp_path / "runs.csv", index=False)
     points = by_point(read_frame(tmp_path / "runs.csv"))
     assert list(points["learners.ppo.rate"]) == ["0.2", "0.1"]
     assert points["validation_cost_mean"].tolist() == pytest.approx([0.75, 0.8])
