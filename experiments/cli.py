@@ -23,6 +23,7 @@ from experiments.sweep.commands import sweep, tune
 from experiments.terminal import console, say
 from experiments.testbed import app as testbed
 from experiments.world_commands import features, label, policies, scenarios, slack
+from experiments.worst.commands import worst
 from sim.calibration.choice import choose
 from sim.errors import InputError
 from sim.settings import load
@@ -206,7 +207,7 @@ def bench(
             Console(stderr=True).print(str(path), highlight=False, soft_wrap=True)
 
 
-for verb in (sweep, tune, scenarios, policies, slack, label, features, serve):
+for verb in (sweep, tune, worst, scenarios, policies, slack, label, features, serve):
     app.command()(verb)
 
 

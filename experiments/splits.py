@@ -53,8 +53,8 @@ class Episodes:
         self._seed = config.seed
         choose(config.environment.calibration, "environment")
         self._traces = _traces(config.environment.traces)
-        held_out = [_with_overrides(resolve(name), config) for name in config.environment.held_out]
-        trained = [_with_overrides(resolve(name), config) for name in config.environment.scenarios]
+        held_out = [with_overrides(resolve(name), config) for name in config.environment.held_out]
+        trained = [with_overrides(resolve(name), config) for name in config.environment.scenarios]
         self.scenarios: dict[str, Scenario] = {scenario.name: scenario for scenario in (*trained, *held_out)}
         if len(self.scenarios) < len(trained) + len(held_out):
             names = sorted(scenario.name for scenario in (*trained, *held_out))
@@ -124,7 +124,8 @@ def episodes_of(config: ExperimentConfig) -> Episodes:
     return Episodes(config)
 
 
-def _with_overrides(scenario: Scenario, config: ExperimentConfig) -> Scenario:
+def with_overrides(scenario: Scenario, config: ExperimentConfig) -> Scenario:
+    """A scenario with the requests and prices of an experiment, where that names any."""
     environment = config.environment
     changes = {
         "requests": environment.requests,

@@ -62,7 +62,7 @@ class Tuning:
     """
 
     def __init__(self, file: SweepFile, learner: str, root: Path) -> None:
-        self._optuna = _optuna()
+        self._optuna = load_optuna("tune")
         self.settings: TuneConfig = file.tune[learner]
         self._file = SweepFile(file.source, _alone(file, learner, self.settings), None, {})
         self._learner, self._root = learner, root
@@ -248,9 +248,14 @@ def _inside(space: dict[str, Span], learner: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _optuna() -> Any:
+def load_optuna(verb: str) -> Any:
+    """Optuna, for a verb that searches with it.
+
+    Raises:
+        InputError: If it is not installed.
+    """
     try:
         return importlib.import_module("optuna")
     except ImportError as error:
         problem = "needs the package optuna, which is not installed; pip install 'dwcp-gym[tune]'"
-        raise InputError("dwcp-gym tune", "", problem) from error
+        raise InputError(f"dwcp-gym {verb}", "", problem) from error
