@@ -37,18 +37,12 @@ OF_CODEC: Final = (
     "cores_busy",
     "arrivals_meanwhile",
     "offered_share",
-    "empty_share",
-    "drain_share",
-    "drained_share",
-    "drained_even_share",
 )
 """What is said of the codec that was chosen: TCP streams, zstd's level, whether a delta would be sent;
 seconds and bytes/s on the wire by `agents.supervised.prospects`, seconds likewise by the mean of four probes,
 and seconds by `sim.estimates`. All that follow are shares of those first seconds (trees cannot divide): the
 other two; what its bytes take of the whole path and its encoding of all cores; the backlogs that it meets;
-what the last arrivals let expect to come before it ends; of the bandwidth, what these bring; the time on an
-empty path; the time until the backlogs are gone; and the time if they shrink away by then, at once or one by
-one.
+what the last arrivals let expect to come before it ends; and, of the bandwidth, what these bring.
 """
 INPUTS: Final = (*CODEC_FEATURES.names, *HISTORY, *ARRIVALS, *OF_CODEC)
 """What is known when a transfer starts: the observation of the codec question in its units, what the probes
@@ -132,11 +126,6 @@ def rows_for(question: CodecQuestion, past: Past, codecs: Sequence[Codec]) -> np
     seconds, rate, core_s = now.T
     steady_s = prospects(question, bandwidth * np.exp(history[0]), codecs)[:, 0]
     alone_s = seconds_alone(question, codecs)
-    empty_s = prospects(question._replace(streams=0, running=0), bandwidth, codecs)[:, 0]
-    drain_s = np.maximum(
-        question.wire_backlog_bytes / np.maximum(bandwidth - rate, 0.1 * bandwidth),
-        question.core_backlog_s / question.cores,
-    )
     columns = (
         [codec.streams for codec in codecs],
         [codec.level or 0 for codec in codecs],
@@ -153,24 +142,9 @@ def rows_for(question: CodecQuestion, past: Past, codecs: Sequence[Codec]) -> np
         question.core_backlog_s / question.cores / seconds,
         seconds / gap_s,
         np.full(len(codecs), mean_mb * 1e6 / gap_s / bandwidth),
-        empty_s / seconds,
-        drain_s / seconds,
-        drained(seconds, empty_s, drain_s) / seconds,
-        drained(0.5 * (seconds + empty_s), empty_s, drain_s) / seconds,
     )
     rows[:, seen:] = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
     return rows.astype(np.float32)
-
-
-def drained(seconds: Floats, empty_s: Floats, drain_s: Floats) -> Floats:
-    """Time of a transfer that is as slow as among others until these are gone, and then has the path alone.
-
-    >>> drained(np.array([10.0, 10.0]), np.array([4.0, 4.0]), np.array([5.0, 20.0])).tolist()
-    [7.0, 10.0]
-    """
-    done = np.minimum(drain_s / seconds, 1.0)
-    found: Floats = np.minimum(drain_s, seconds) + (1.0 - done) * empty_s
-    return found
 
 
 def record(episodes: Sequence[Episode], codecs: Sequence[Codec], rule: Rule) -> Outcomes:
