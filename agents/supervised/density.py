@@ -1,7 +1,6 @@
 """How likely each factor is, and which is nearly right most often: a network that says a whole density."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -110,12 +109,11 @@ def columns(rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([bounded.sign() * torch.log1p(100 * bounded.abs()), bounded], dim=1)
 
 
-def train_density(train: Part, validation: Part, config: DensityConfig, seed: int) -> DensityNetwork:
-    """Fit to logarithms of factors; the pass with most validation rows nearly right is kept.
+def train_density(train: Part, config: DensityConfig, seed: int) -> DensityNetwork:
+    """Fit to logarithms of factors. The rate has fallen to 0 by the last pass, so that one is kept.
 
     Args:
         train: Rows, and in the first column of truth the logarithm of the factor.
-        validation: The same of other episodes.
         config: Shape and training.
         seed: Of first weights, dropout and order; the same seed gives the same bits.
     """
@@ -127,24 +125,9 @@ def train_density(train: Part, validation: Part, config: DensityConfig, seed: in
         mean, scale = np.nan_to_num(mean), np.where(spread > 0, spread, 1.0)
         seen = seen.sub_(torch.as_tensor(mean, dtype=torch.float32))
         seen = seen.div_(torch.as_tensor(scale, dtype=torch.float32)).nan_to_num_(0.0).clamp_(-_FAR, _FAR)
-        truth = torch.as_tensor(train.truth[:, 0], dtype=torch.float32)
         layers = _layers(len(mean), config)
-        best, most = layers, -1.0
-        for passed in _passes(layers, seen, truth, config):
-            network = DensityNetwork(deepcopy(passed), mean, scale)
-            right = float(np.mean(nearly(network.likeliest(validation.rows), validation.truth[:, 0])))
-            if right > most:
-                best, most = network.layers, right
-    return DensityNetwork(best, mean, scale)
-
-
-def nearly(said: Floats, true: Floats) -> npt.NDArray[np.bool_]:
-    """Whether a factor is within `WITHIN` of the true one, both as logarithms.
-
-    >>> nearly(np.log([1.2, 1.21]), np.zeros(2)).tolist()
-    [True, False]
-    """
-    return np.asarray(np.abs(np.expm1(said - true)) <= WITHIN + 1e-12)
+        _descend(layers, seen, torch.as_tensor(train.truth[:, 0], dtype=torch.float32), config)
+    return DensityNetwork(layers, mean, scale)
 
 
 def density_from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> DensityNetwork:
@@ -168,8 +151,8 @@ def _layers(width: int, config: DensityConfig) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, len(_EDGES) + 1))
 
 
-def _passes(layers: nn.Module, rows: torch.Tensor, truth: torch.Tensor, config: DensityConfig) -> Any:
-    """Train, and yield the layers after each pass."""
+def _descend(layers: nn.Module, rows: torch.Tensor, truth: torch.Tensor, config: DensityConfig) -> None:
+    """AdamW on the cross-entropy of the bins around each truth."""
     batches = -(-len(rows) // config.batch)
     optimiser = torch.optim.AdamW(layers.parameters(), lr=config.rate, weight_decay=config.decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
@@ -177,8 +160,8 @@ def _passes(layers: nn.Module, rows: torch.Tensor, truth: torch.Tensor, config: 
     )
     centres = torch.as_tensor(_centres(), dtype=torch.float32)
     truth = truth.clamp(float(centres[0]), float(centres[-1]))
+    layers.train()
     for _ in range(config.epochs):
-        layers.train()
         for some in torch.randperm(len(rows)).split(config.batch):
             wanted = torch.softmax(-0.5 * ((truth[some, None] - centres) / _SPREAD) ** 2, dim=1)
             loss = nn.functional.cross_entropy(layers(rows[some]), wanted)
@@ -187,7 +170,6 @@ def _passes(layers: nn.Module, rows: torch.Tensor, truth: torch.Tensor, config: 
             nn.utils.clip_grad_norm_(layers.parameters(), 1.0)
             optimiser.step()
             cycle.step()
-        yield layers
 
 
 def _centres() -> Floats:

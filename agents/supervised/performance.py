@@ -55,8 +55,8 @@ class PerformancePredictor(Boosted):
         """As ``Model.fit``; truth is seconds and bytes/s, shape (n, 2)."""
         learned, held = _factors(train), _factors(validation)
         super().fit(learned, held, rng)
-        learned, held = (part._replace(rows=self.check(part.rows)) for part in (learned, held))
-        self._density = train_density(learned, held, self._density_config, int(rng.integers(2**31)))
+        checked = learned._replace(rows=self.check(learned.rows))
+        self._density = train_density(checked, self._density_config, int(rng.integers(2**31)))
 
     def predict(self, rows: Rows) -> Outputs:
         """Quantiles of seconds and bytes/s, and the likeliest seconds, as ``Model.predict``."""
