@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from agents.one_step_oracle import OneStepOracle
 from agents.play import play
 from agents.policy import Actions, Mask, Observation, Policy
+from agents.supervised.path_moments import PathMoments
+from agents.supervised.probe_history import probe_history
 from envs.base import WorldEnv
 from sim.codecs import FITTED, Codec
 from sim.decisions import CodecQuestion
-from sim.episode import Episode
+from sim.episode import Episode, draw_episode
 from sim.payloads import CLASS_NAMES, NOVELTY_WITHIN_LOG_SD
 from sim.randomness import stream
+from sim.scenarios import Scenario
 from sim.transfers import SMALLEST_CHANGE, Stages
 from sim.units import MIB
 from sim.world import World
@@ -26,6 +29,8 @@ _WANDERING: Final = 0.3
 """Share of decisions that are random, as where labels are made."""
 _CANDIDATES: Final = 64
 """Readings of a sample that are weighed against its entropy and what is usual of its class."""
+_EPISODES, _MOMENTS = 800, 256
+"""Episodes whose moments stand for what a path may be, and moments of each."""
 _LARGE: Final = 1.0 * MIB
 """Bytes from which the ratio of a payload is that of its dataset; a smaller one's counts as known."""
 
@@ -36,10 +41,11 @@ class Redrawn(NamedTuple):
     Attributes:
         rows: Observations, (n, F).
         costs: Cost of each codec as it is, in seconds, (n, A).
-        payload: The same under other draws of this transfer's own noises, (n, draws, A), of what its sample
-            may stand for, and before a dataset's first delta of what deltas of it may save: a sender that
-            knew the path would still not know these.
-        seen: The same when the path is drawn again, too, as its last probe leaves it open, (n, draws, A).
+        payload: The same under other draws of this transfer's own noises and losses, (n, draws, A), of what
+            its sample may stand for, and before a dataset's first delta of what deltas of it may save: a
+            sender that knew the path would still not know these.
+        seen: The same when the path is drawn again, too, as its probes leave it open, (n, draws, A): its
+            bandwidth, round trip, loss and streams of others at moments that looked alike.
     """
 
     rows: NDArray[np.float32]
@@ -81,11 +87,16 @@ class _Teller(Policy):
     needs_world = True
 
     def __init__(
-        self, codecs: Sequence[Codec], episode: Episode, draws: int, rng: np.random.Generator
+        self,
+        codecs: Sequence[Codec],
+        episode: Episode,
+        draws: int,
+        moments: Sequence[PathMoments],
+        rng: np.random.Generator,
     ) -> None:
         self._oracle, self._rng = OneStepOracle(codecs), rng
         self._draws = [_draw(episode, codecs, rng) for _ in range(draws)]
-        self._misses = _probe_misses(episode, rng)
+        self._moments, self._history = moments, probe_history(episode.probes)
         self._world: World | None = None
         self.rows: list[Observation] = []
         self.costs: list[tuple[Any, Any, Any]] = []
@@ -95,46 +106,54 @@ class _Teller(Policy):
         self._oracle.bind(world)
 
     def act(self, observation: Observation, mask: Mask | None = None) -> int | Actions:
+        if self._world is None or not isinstance(asked := self._world.question, CodecQuestion):
+            raise RuntimeError("it needs bind(world) and an open codec question before act()")
+        episode, now_s = self._world.episode, self._world.clock.now
         costs = self._oracle.costs()
-        payload = [self._costs(draw, None) for draw in self._draws]
-        misses = self._rng.choice(self._misses, len(self._draws))
-        seen = [self._costs(draw, float(miss)) for draw, miss in zip(self._draws, misses, strict=True)]
+        payload = [self._costs(self._world, asked, draw, None) for draw in self._draws]
+        may_be = self._moments[asked.path].links(episode, self._history, now_s, len(self._draws), self._rng)
+        seen = [
+            self._costs(self._world, asked, draw, link)
+            for draw, link in zip(self._draws, may_be, strict=True)
+        ]
         self.rows.append(observation)
         self.costs.append((costs, payload, seen))
         if self._rng.random() < _WANDERING:
             return int(self._rng.integers(len(costs)))
         return int(costs.argmin())
 
-    def _costs(self, draw: _Draw, miss: float | None) -> Floats:
-        """Costs under a draw; with a miss, paths carry so many times what their probe says."""
-        if self._world is None:
-            raise RuntimeError("it needs bind(world) before act()")
-        world, now = self._world, self._world.clock.now
-        before, asked = (world.episode, world.stages), world.question
-        conditions, probes = world.episode.conditions, world.episode.probes
-        link = conditions.links[int(np.searchsorted(conditions.times, now, side="right")) - 1]
-        true = link[:, 0].copy()
+    def _costs(self, world: World, asked: CodecQuestion, draw: _Draw, link: Floats | None) -> Floats:
+        """Costs under a draw; with a link, its path is as this."""
+        before, conditions = (world.episode, world.stages), world.episode.conditions
+        row = int(np.searchsorted(conditions.times, world.clock.now, side="right")) - 1
+        true = conditions.links[row, asked.path].copy()
         try:
-            new = isinstance(asked, CodecQuestion) and asked.delta_ratio == asked.hde_ratio
+            new = asked.delta_ratio == asked.hde_ratio
             world.episode, world.stages = draw.episode, draw.unseen if new else draw.stages
-            if miss is not None:
-                row = min(int(now / probes.period_s), len(probes.values) - 1)
-                link[:, 0] = probes.values[row, :, 2] * (1 + link[:, 3]) * miss
+            if link is not None:
+                conditions.links[row, asked.path] = link
             return self._oracle.costs()
         finally:
-            link[:, 0] = true
+            conditions.links[row, asked.path] = true
             world.episode, world.stages = before
 
 
-def redraw(env: WorldEnv, episode: Episode, draws: int) -> Redrawn:
+def moments_of(scenario: Scenario, rng: np.random.Generator) -> list[PathMoments]:
+    """Moments of each path of a scenario, of episodes drawn for the purpose."""
+    episodes = [draw_episode(scenario, int(seed)) for seed in rng.integers(2**31, size=_EPISODES)]
+    return [PathMoments(episodes, path, _MOMENTS, rng) for path in range(len(scenario.paths))]
+
+
+def redraw(env: WorldEnv, episode: Episode, draws: int, moments: Sequence[PathMoments]) -> Redrawn:
     """Play an episode of codec decisions as `agents.supervised.labels.label` does, under several draws.
 
     Args:
         env: Whose decisions.
         episode: The episode; it comes back as it was.
         draws: Of what stays hidden, at each decision.
+        moments: Of each path of its scenario, see `moments_of`.
     """
-    teller = _Teller(env.codecs, episode, draws, stream(episode.seed, "attainable"))
+    teller = _Teller(env.codecs, episode, draws, moments, stream(episode.seed, "attainable"))
     play(env, episode, teller)
     costs, payload, seen = (np.array(column) for column in zip(*teller.costs, strict=True))
     return Redrawn(np.array(teller.rows), costs, payload, seen)
@@ -197,6 +216,7 @@ def _draw(episode: Episode, codecs: Sequence[Codec], rng: np.random.Generator) -
         np.exp(FITTED.encode["zstd3"].log_sd * rng.standard_normal(count)),
         np.exp(FITTED.decode["zstd3"].log_sd * rng.standard_normal(count)),
     )
+    gaps = rng.standard_exponential(episode.loss_gaps.shape)
     noise = np.exp(NOVELTY_WITHIN_LOG_SD * rng.standard_normal(count))
     drawn = []
     for novelty in (level, guessed):
@@ -207,7 +227,7 @@ def _draw(episode: Episode, codecs: Sequence[Codec], rng: np.random.Generator) -
             encode_noise=encode,
             decode_noise=decode,
         )
-        drawn.append(replace(episode, payloads=other))
+        drawn.append(replace(episode, payloads=other, loss_gaps=gaps))
     return _Draw(drawn[0], Stages(drawn[0], tuple(codecs)), _Misread(drawn[1], tuple(codecs), rng))
 
 
@@ -236,15 +256,3 @@ def _ratios(episode: Episode, rng: np.random.Generator) -> Floats:
         own = (dataset == one) & (payloads.size_bytes >= _LARGE)
         ratio3[own] = np.maximum(payloads.sample_ratio[own] ** (1.0 / taken), 1.0)
     return ratio3
-
-
-def _probe_misses(episode: Episode, rng: np.random.Generator, count: int = 512) -> Floats:
-    """How many times what the last probe said paths truly offer, at random moments and paths, (count,)."""
-    conditions, probes = episode.conditions, episode.probes
-    now = rng.uniform(0.0, float(episode.requests.arrival_s[-1]), count)
-    path = rng.integers(conditions.links.shape[1], size=count)
-    link = conditions.links[np.searchsorted(conditions.times, now, side="right") - 1, path]
-    row = np.minimum((now / probes.period_s).astype(np.int64), len(probes.values) - 1)
-    told = np.maximum(probes.values[row, path, 2], 1.0)
-    misses: Floats = link[:, 0] / (1 + link[:, 3]) / told
-    return misses

@@ -36,16 +36,9 @@ class CalibratedSelector(Model):
         self.temperature = 1.0
 
     def fit(self, train: Part, validation: Part, rng: np.random.Generator) -> None:
-        """Train the selector, then fit the temperature to the validation rows.
-
-        Truth is an action, shape (n, 1), or beside it what the row counts in training, shape (n, 2).
-        """
+        """Train the selector, then fit the temperature to the validation rows; truth is an action, (n, 1)."""
         labels, held = (part.truth[:, 0].astype(np.int64) for part in (train, validation))
-        weights, counted = (
-            part.truth[:, 1] if part.truth.shape[1] > 1 else None for part in (train, validation)
-        )
-        stop = (validation.rows, held) if counted is None else (validation.rows, held, counted)
-        self.selector.fit(train.rows, labels, weights, validation=stop, rng=rng)
+        self.selector.fit(train.rows, labels, None, validation=(validation.rows, held), rng=rng)
         self.temperature = fitted_temperature(self.selector.probabilities(validation.rows), held)
 
     def predict(self, rows: Rows) -> Outputs:

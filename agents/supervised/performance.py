@@ -1,16 +1,21 @@
-"""How long a transfer will take and how fast it will go, with intervals: trees on top of the path's law."""
+"""How long a transfer will take and how fast it will go, with intervals: learned on top of the path's law."""
 
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from agents.supervised.boosted import Boosted, BoostedConfig
+from agents.supervised.density import (
+    WITHIN,
+    DensityConfig,
+    DensityNetwork,
+    density_from_arrays,
+    train_density,
+)
 from agents.supervised.model import Outputs, Part, Rows
 from agents.supervised.model_file import Arrays
 from agents.supervised.outcomes import INPUTS, PROSPECT_RATE, PROSPECT_S, Outcomes
-from agents.supervised.trees import booster_bytes, booster_from_bytes
 
 QUANTILES: Final = (0.1, 0.5, 0.9)
 _OF_QUANTILES: Final = tuple(
@@ -20,16 +25,6 @@ OUTPUTS: Final = (*_OF_QUANTILES, "seconds")
 """Seconds until decoded, and bytes/s on the wire: the quantiles of each; and the seconds that are likeliest
 to be nearly right."""
 SAID_S, MEDIAN_RATE = OUTPUTS.index("seconds"), OUTPUTS.index("rate_50")
-WITHIN: Final = 0.2
-"""Relative error up to which a prediction counts as right: the published accuracy, made definite."""
-_KERNEL: Final = 0.15
-"""Width of the kernel, in logarithms, by which a miss counts: far ones all alike."""
-_CENTRE: Final = 0.5 * (np.log(1 + WITHIN) + np.log(1 - WITHIN))
-"""A prediction may lie further below the truth than above, in logarithms; this is the middle."""
-_LEAST_CURVATURE: Final = 0.03
-_KERNEL_ROUNDS, _KERNEL_RATE, _KERNEL_PATIENCE = 120, 0.05, 30
-_MEDIAN_ROUNDS: Final = 3
-"""So many times the rounds of the quantiles, which take six trees a round where medians take one."""
 
 
 class PerformancePredictor(Boosted):
@@ -37,11 +32,11 @@ class PerformancePredictor(Boosted):
 
     Trees say by what factor a transfer departs from what the law of its path promises when it starts
     (`agents.supervised.prospects`); so they need not learn the law itself, and carry over to links of any
-    size. One more set says where most of the chance lies within 20 %: it starts from medians, and goes on by
-    a loss that rises where a miss begins and is flat beyond (Welsch's), so that it seeks the mode.
+    size. A network says the density of the same factor, and where most of the chance lies within 20 %.
 
     Args:
-        config: Shape and training; always of quantiles.
+        config: Shape and training of the trees; always of quantiles.
+        density: Of the network.
 
     Source:
         tcp-agent-platform's performance predictor: two XGBoost regressors, throughput (1000 trees, depth 8)
@@ -50,24 +45,23 @@ class PerformancePredictor(Boosted):
 
     kind: ClassVar[str] = "performance"
 
-    def __init__(self, config: BoostedConfig) -> None:
+    def __init__(self, config: BoostedConfig, density: DensityConfig | None = None) -> None:
         super().__init__(INPUTS, _OF_QUANTILES, config)
         self.outputs = OUTPUTS
-        self._mode: xgboost.Booster | None = None
+        self._density_config = density or DensityConfig()
+        self._density: DensityNetwork | None = None
 
     def fit(self, train: Part, validation: Part, rng: np.random.Generator) -> None:
         """As ``Model.fit``; truth is seconds and bytes/s, shape (n, 2)."""
         learned, held = _factors(train), _factors(validation)
         super().fit(learned, held, rng)
-        taught, judged = (
-            xgboost.DMatrix(self.check(part.rows), part.truth[:, 0], nthread=1) for part in (learned, held)
-        )
-        self._mode = _mode_trees(taught, judged, self.config, int(rng.integers(2**31)))
+        checked = learned._replace(rows=self.check(learned.rows))
+        self._density = train_density(checked, self._density_config, int(rng.integers(2**31)))
 
     def predict(self, rows: Rows) -> Outputs:
         """Quantiles of seconds and bytes/s, and the likeliest seconds, as ``Model.predict``."""
-        mode = self.mode().inplace_predict(self.check(rows), missing=np.nan, predict_type="margin")
-        factors = np.column_stack([super().predict(rows), np.asarray(mode, np.float64)])
+        likeliest_factor = self.density().likeliest(self.check(rows))
+        factors = np.column_stack([super().predict(rows), likeliest_factor])
         factors = np.exp(factors, out=factors)
         count = len(QUANTILES)
         factors[:, count : 2 * count] *= rows[:, PROSPECT_RATE, None]
@@ -75,19 +69,19 @@ class PerformancePredictor(Boosted):
         factors[:, SAID_S] *= rows[:, PROSPECT_S]
         return factors
 
-    def mode(self) -> xgboost.Booster:
-        """The trees of the likeliest seconds.
+    def density(self) -> DensityNetwork:
+        """The network of the likeliest seconds.
 
         Raises:
             ValueError: Before ``fit`` or ``load``.
         """
-        if self._mode is None:
+        if self._density is None:
             raise self.unfitted()
-        return self._mode
+        return self._density
 
     def arrays(self) -> Arrays:
-        """As `Boosted.arrays`, and the trees of the likeliest seconds."""
-        return {**super().arrays(), "mode": booster_bytes(self.mode())}
+        """As `Boosted.arrays`, and the network of the likeliest seconds."""
+        return {**super().arrays(), **self.density().arrays()}
 
     @classmethod
     def restored(cls, arrays: dict[str, npt.NDArray[Any]], inputs: list[str], outputs: list[str]) -> Self:
@@ -97,52 +91,8 @@ class PerformancePredictor(Boosted):
         parts = Boosted.restored(arrays, inputs, list(_OF_QUANTILES))
         model = cls(parts.config)
         model._boosters = parts.boosters()
-        model._mode = booster_from_bytes(arrays["mode"])
+        model._density = density_from_arrays(arrays)
         return model
-
-
-def _mode_trees(
-    train: xgboost.DMatrix, held: xgboost.DMatrix, config: BoostedConfig, seed: int
-) -> xgboost.Booster:
-    """Boost medians, and from there the smooth share of predictions within `WITHIN`."""
-    parameters: dict[str, Any] = {
-        "max_depth": config.depth,
-        "subsample": config.subsample,
-        "colsample_bytree": config.columns,
-        "tree_method": "hist",
-        "nthread": 1,
-        "seed": seed,
-        "verbosity": 0,
-    }
-    medians = xgboost.train(
-        {**parameters, "objective": "reg:absoluteerror", "eta": config.rate},
-        train,
-        _MEDIAN_ROUNDS * config.rounds,
-        evals=[(held, "validation")],
-        early_stopping_rounds=config.patience,
-        verbose_eval=False,
-    )
-
-    def pull(said: npt.NDArray[Any], part: xgboost.DMatrix) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        miss = said - part.get_label() - _CENTRE
-        near = np.exp(-0.5 * (miss / _KERNEL) ** 2)
-        return near * miss, np.maximum(near, _LEAST_CURVATURE)
-
-    def missed(said: npt.NDArray[Any], part: xgboost.DMatrix) -> tuple[str, float]:
-        return "missed", float(np.mean(np.abs(np.exp(said - part.get_label()) - 1.0) > WITHIN))
-
-    found = xgboost.train(
-        {**parameters, "eta": _KERNEL_RATE, "min_child_weight": 3, "disable_default_eval_metric": 1},
-        train,
-        _KERNEL_ROUNDS,
-        evals=[(held, "validation")],
-        obj=pull,
-        custom_metric=missed,
-        early_stopping_rounds=_KERNEL_PATIENCE,
-        xgb_model=medians[: medians.best_iteration + 1],
-        verbose_eval=False,
-    )
-    return found[: found.best_iteration + 1]
 
 
 def performance_part(outcomes: Outcomes) -> Part:

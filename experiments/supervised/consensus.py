@@ -23,6 +23,7 @@ from experiments.supervised.telemetry import PartName, days, estate, grid, seed,
 from experiments.supervised.windows import HABIT, Windows, against_habit
 from sim.files import write_json
 from sim.monitoring.consensus import ANOMALIES
+from sim.monitoring.courses import draw_courses
 from sim.monitoring.telemetry import draw_monitoring
 from sim.randomness import stream
 from sim.units import DAY
@@ -58,6 +59,8 @@ _TREE_WINDOWS: Final = 4
 """So many times the windows of the network train the trees, which are quicker."""
 THRESHOLDS_FILE: Final = "thresholds.json"
 _KINDS: Final = tuple(kind.name for kind in ANOMALIES)
+_OF_LINK: Final = len(_KINDS)
+"""Number of a congestion that is a link's, not the group's own."""
 
 
 class Rounds(NamedTuple):
@@ -161,7 +164,11 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
             "Limits": "Four published kinds of anomalies; what is none of them has not been tried.",
         },
         watched=_watched(config, folder, test, judged[best], chosen[best]["threshold"], tell),
-        tables={"By kind of anomaly": _by_kind(test, judged, chosen, best, windows.sums(squares), bound)},
+        tables={
+            "By kind of anomaly": _by_kind(
+                test, _causes(config, test), judged, chosen, best, windows.sums(squares), bound
+            )
+        },
     )
 
 
@@ -254,17 +261,22 @@ def _judged(rounds: Rounds, network: Autoencoder, trees: Boosted) -> dict[str, A
 
 
 def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> NDArray[np.float64]:
-    """Squared distance of each step from the same estate without anomalies, over noise, (groups, times)."""
+    """Squared distance of each step from the same estate with nothing wrong, over noise, (groups, times)."""
     with_ = telemetry(config, folder.parent, "test", tell).consensus_rounds
     calm = estate(config)
-    calm = replace(calm, nodes=1, consensus=replace(calm.consensus, anomalies_per_day=0.0))
-    tell("draw the same estate without anomalies")
+    calm = replace(
+        calm,
+        nodes=1,
+        consensus=replace(calm.consensus, anomalies_per_day=0.0),
+        links=replace(calm.links, incidents_per_day=0.0),
+    )
+    tell("draw the same estate with nothing wrong")
     without = draw_monitoring(calm, seed(config, "test"), days(config, "test") * DAY).consensus_rounds
     one, other = (
         _logs(grid(table, "group", FEATURES).values)[:, :, list(_MOVING)] for table in (with_, without)
     )
     found = np.zeros(test.kind.shape)
-    for group, kind in enumerate(test.kind):
+    for group, kind in enumerate(_causes(config, test)):
         event = kind >= 0
         if not event.any():
             continue
@@ -278,6 +290,30 @@ def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> ND
     return found
 
 
+def _causes(config: ModelsConfig, test: Rounds) -> NDArray[np.int64]:
+    """Kinds of steps, `_OF_LINK` where it is not the group's own trouble but a link's, (groups, times).
+
+    A link's trouble slows those that answer over it; where a quorum answers without them, no one sees it.
+    """
+    model, half_s = estate(config).consensus, 0.5 * (test.time_s[1] - test.time_s[0])
+    moments_s = test.time_s - half_s
+    causes = test.kind.copy()
+    for number, kind in enumerate(causes):
+        dice = stream(seed(config, "test"), f"anomalies {number}")  # those of the simulator
+        own = draw_courses(
+            ANOMALIES,
+            model.anomalies_per_day,
+            0.0,
+            entities=1,
+            duration_s=days(config, "test") * DAY,
+            rng=dice,
+        )
+        row = np.searchsorted(own.start_s, moments_s, side="right") - 1
+        inside = (row >= 0) & (moments_s < np.append(own.end_s, -np.inf)[row])
+        kind[(kind >= 0) & ~inside] = _OF_LINK
+    return causes
+
+
 def _daily(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The course of the day: two waves of 24 and 12 hours."""
     day = 2 * np.pi * np.arange(len(values)) / (24 * 60)
@@ -288,6 +324,7 @@ def _daily(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _by_kind(
     test: Rounds,
+    causes: NDArray[np.int64],
     judged: dict[str, Any],
     chosen: dict[str, Any],
     best: str,
@@ -296,13 +333,13 @@ def _by_kind(
 ) -> list[list[Any]]:
     """Recall by kind, over windows whose anomaly (the last one, of two) is of it."""
     windows = test.windows
-    last = test.kind.copy()
+    last = causes.copy()
     for step in range(1, last.shape[1]):
         last[:, step] = np.where(last[:, step] < 0, last[:, step - 1], last[:, step])
     of = last[:, windows.length - 1 :][windows.counted]
     truth = judged[best][1]
     rows: list[list[Any]] = [["kind", "windows", "recall, trees", "recall, autoencoder", "ceiling"]]
-    for number, name in enumerate(_KINDS):
+    for number, name in enumerate((*_KINDS, "congestion of a link")):
         own = truth & (of == number)
         if own.any():
             shares = [

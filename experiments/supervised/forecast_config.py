@@ -16,6 +16,15 @@ class ForecastTrees(Settings):
     """Learning rate of the boosting."""
 
 
+class ForecastNetwork(Settings):
+    """The network of the likeliest time of a transfer."""
+
+    units: int = Field(default=256, ge=1)
+    """Of each of its three layers."""
+    epochs: int = Field(default=6, ge=1)
+    """Passes over the training transfers."""
+
+
 class PerformanceConfig(Settings):
     """How long will a transfer take."""
 
@@ -37,6 +46,8 @@ class PerformanceConfig(Settings):
     """Share of the transfers whose codec is drawn; the others take the shortest estimate."""
     trees: ForecastTrees = ForecastTrees()
     """The trees, as many again for each quantile."""
+    network: ForecastNetwork = ForecastNetwork()
+    """The network of the likeliest time."""
     ceiling_transfers: int = Field(default=30, ge=2)
     """Test transfers a scenario that are played in other futures for the ceiling."""
     futures: int = Field(default=20, ge=4)

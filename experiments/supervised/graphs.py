@@ -3,6 +3,7 @@
 import logging
 import time
 import warnings
+from copy import deepcopy
 from functools import singledispatch
 from typing import Final, NamedTuple
 
@@ -21,7 +22,7 @@ from agents.supervised.model import Model, Rows
 from agents.supervised.outcomes import PROSPECT_RATE, PROSPECT_S
 from agents.supervised.performance import PerformancePredictor
 from agents.supervised.sequences import SequenceModel
-from experiments.onnx_graphs import OPSET, selector_graph
+from experiments.onnx_graphs import OPSET, exported, selector_graph
 from experiments.onnx_trees import TREE_OPSET, forest_node, sum_node
 
 ROWS: Final = "rows"
@@ -90,19 +91,36 @@ def _(model: Boosted) -> onnx.ModelProto:
 
 @graph.register
 def _(model: PerformancePredictor) -> onnx.ModelProto:
-    """The trees' factors, and what they are factors of."""
+    """Factors of the trees and of the network, and what they are factors of."""
+    proto = exported(deepcopy(model.density()), len(model.inputs), ["likeliest"])
     nodes, constants, parts = _tree_parts(model)
-    _add_margin(model.mode(), "mode", nodes, constants)
     each = len(model.config.quantiles)
     places = np.array([*[PROSPECT_S] * each, *[PROSPECT_RATE] * each, PROSPECT_S])
     constants.append(numpy_helper.from_array(places, "places"))
     nodes += [
-        helper.make_node("Concat", [*parts, "mode"], ["logs"], axis=1),
+        helper.make_node("Cast", ["likeliest"], ["likeliest32"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", [*parts, "likeliest32"], ["logs"], axis=1),
         helper.make_node("Exp", ["logs"], ["factors"]),
         helper.make_node("Gather", [ROWS, "places"], ["promised"], axis=1),
         helper.make_node("Mul", ["promised", "factors"], [OUTPUTS]),
     ]
-    return _finished(_proto(nodes, constants, model), model)
+    _taken_over(proto, model)
+    proto.graph.initializer.extend(constants)
+    proto.graph.node.extend(nodes)
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", TREE_OPSET))
+    return _finished(proto, model)
+
+
+def _taken_over(proto: onnx.ModelProto, model: Model) -> None:
+    """Give a policy's graph the names of a model's: ``rows`` in, ``outputs`` out."""
+    made = proto.graph
+    for node in made.node:
+        node.input[:] = [ROWS if name == "obs" else name for name in node.input]
+    made.input[0].name = ROWS
+    del made.output[:]
+    made.output.append(
+        helper.make_tensor_value_info(OUTPUTS, TensorProto.FLOAT, ["batch", len(model.outputs)])
+    )
 
 
 def _tree_parts(model: Boosted) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], list[str]]:
@@ -156,12 +174,8 @@ def _(model: IsolationForest) -> onnx.ModelProto:
 def _(model: CalibratedSelector) -> onnx.ModelProto:
     """The selector's own graph, and its temperature in float64 as the model has it."""
     proto = selector_graph(model.selector)  # type: ignore[arg-type]
-    made, actions = proto.graph, len(model.outputs)
-    for node in made.node:
-        node.input[:] = [ROWS if name == "obs" else name for name in node.input]
-    made.input[0].name = ROWS
-    del made.output[:]
-    made.output.append(helper.make_tensor_value_info(OUTPUTS, TensorProto.FLOAT, ["batch", actions]))
+    _taken_over(proto, model)
+    made = proto.graph
     constants = {"least": LEAST, "sharpness": 1.0 / model.temperature}
     made.initializer.extend(numpy_helper.from_array(np.array(v, np.float64), n) for n, v in constants.items())
     made.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "across"))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.supervised.boosted import BoostedConfig
+from agents.supervised.density import WITHIN, DensityConfig
 from agents.supervised.foretelling import without_untold
 from agents.supervised.futures import another_future, seconds_in
 from agents.supervised.model import Part
@@ -17,7 +18,6 @@ from agents.supervised.performance import (
     MEDIAN_RATE,
     QUANTILES,
     SAID_S,
-    WITHIN,
     PerformancePredictor,
     likeliest,
     performance_part,
@@ -59,18 +59,22 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
         for part, count in (("train", settings.episodes), ("validation", -(-settings.episodes // 4))):
             tell(f"transfers of {name}")
             parts[part].append(_recorded(config, name, part, count)[1])
-    tell("trees")
+    tell("trees, and a network")
     learned, held = (_joined(parts[part]) for part in parts)
     trees = settings.trees
     model = PerformancePredictor(
         BoostedConfig(
             "quantile", QUANTILES, rounds=trees.rounds, depth=trees.depth, rate=trees.rate, columns=0.7
-        )
+        ),
+        DensityConfig(units=settings.network.units, epochs=settings.network.epochs),
     )
     model.fit(performance_part(learned), performance_part(held), stream(config.seed, "performance"))
     model.save(folder / MODEL_FILE)
-    tell("trees for what dispatch questions tell")
-    told = PerformancePredictor(replace(model.config, rounds=max(1, trees.rounds // 2), depth=6))
+    tell("the same for what dispatch questions tell")
+    told = PerformancePredictor(
+        replace(model.config, rounds=max(1, trees.rounds // 2), depth=6),
+        DensityConfig(units=settings.network.units, epochs=-(-settings.network.epochs // 2)),
+    )
     taught, judged = (
         Part(without_untold(one.rows), one.truth) for one in map(performance_part, (learned, held))
     )

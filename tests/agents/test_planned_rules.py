@@ -9,6 +9,7 @@ import pytest
 from agents.catalogue import make_policy
 from agents.play import play
 from agents.supervised.boosted import BoostedConfig
+from agents.supervised.density import DensityConfig
 from agents.supervised.foretelling import UNTOLD, Foreteller, without_untold
 from agents.supervised.model import Part
 from agents.supervised.outcomes import INPUTS, Exploring, record
@@ -24,6 +25,7 @@ from sim.episode import draw_episode
 from sim.scenarios import Probe
 from sim.world import World
 
+SMALL = DensityConfig(units=16, epochs=3)
 CODECS = [parse_codec(name) for name in ("none", "zstd", "hde", "amst")]
 SITE = SCENARIOS["flash-crowd"].with_(requests=24)
 EPISODE = draw_episode(SITE, seed=4)
@@ -90,7 +92,7 @@ def test_a_rule_that_plans_is_refused_where_nothing_predicts(env, name):
 def foreteller():
     found = record([EPISODE], CODECS, Exploring(0.5, np.random.default_rng(0)))
     part = performance_part(found)
-    model = PerformancePredictor(BoostedConfig("quantile", QUANTILES, rounds=20, depth=3))
+    model = PerformancePredictor(BoostedConfig("quantile", QUANTILES, rounds=20, depth=3), SMALL)
     part = Part(without_untold(part.rows), part.truth)
     model.fit(part, part, np.random.default_rng(0))
     return Foreteller(model, CODECS, CODECS)
