@@ -261,7 +261,7 @@ class Lanes(NamedTuple):
     open: Ints  # requests whose codec questions are open, oldest first, (K, slots)
     waiting: Ints  # requests, oldest first, (K, requests)
     recorded: Ints  # requests in the order in which they ended, (K, requests)
-    transfers: Rows  # TRANSFER, (K, requests)
+    transfers: Rows  # TRANSFER, (K, requests), or one row more: an odd number
     datasets: Rows  # DATASET, (K, datasets)
     kinds: Floats  # average ratio of zstd and of deltas, (K, payload classes, 2)
     averages: Rows  # AVERAGE, (K, paths)
