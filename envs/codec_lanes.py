@@ -10,11 +10,12 @@ from envs.features import CODEC_FEATURES, fill_codec, scale
 from envs.forecasts import Foreseen
 from envs.lanes import EnvLanes, Seen, note
 from sim.batch.events import answer_codec, next_question
-from sim.batch.fetching import fetch_datasets, fetch_lane, fetch_transfers
+from sim.batch.fetching import fetch_known, fetch_lane, fetch_transfers
 from sim.batch.layout import ASK_CODEC, OPEN, Floats, Ints, Lanes
-from sim.batch.questions import codec_question
+from sim.batch.questions import codec_question, estimated
 from sim.batch.world import OpenTo, put_question
 from sim.episode import Episode
+from sim.estimates import alone
 from sim.jit import njit
 from sim.question_rows import QuestionRows, codec_question_of
 
@@ -46,7 +47,8 @@ def observe_codecs(
     for number in range(len(lanes)):
         k = lanes[number]
         if seen.asked[k] == ASK_CODEC:
-            fill_codec(rows.codec[k : k + 1], values[:width])
+            question = rows.codec[k : k + 1]
+            fill_codec(question, alone(question), values[:width])
             scale(values[:width], rules, seen.observations[k, first : first + width])
 
 
@@ -63,9 +65,9 @@ def _advance(lanes: Ints, answers: Ints, w: Lanes, rules: Floats, values: Floats
         if number + 3 < count:
             fetch_lane(w, lanes[number + 3])
         if number + 2 < count:
-            fetch_transfers(w, lanes[number + 2])
+            fetch_transfers(w, lanes[number + 2], answers[lanes[number + 2]])
         if number + 1 < count:
-            fetch_datasets(w, lanes[number + 1], answers[lanes[number + 1]])
+            fetch_known(w, lanes[number + 1])
         if seen.ended[k]:
             continue
         if seen.asked[k] == ASK_CODEC:
@@ -73,7 +75,7 @@ def _advance(lanes: Ints, answers: Ints, w: Lanes, rules: Floats, values: Floats
         note(w, k, next_question(w, k, False, False, 1.0), seen)
         if not seen.ended[k]:
             codec_question(w, k, question[0])
-            fill_codec(question, values)
+            fill_codec(question, estimated(w, k, question), values)
             scale(values, rules, seen.observations[k])
 
 

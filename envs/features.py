@@ -1,5 +1,6 @@
 """The observation of a codec decision: which inputs there are, in which order, in what unit and scale."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from sim.scenarios import LINK_TYPES
 from sim.units import MBIT, MIB, MS
 
 _FOREVER_S = 1e5
+_LN_2, _LN_ROOT_2, _ROOT_2 = math.log(2.0), 0.5 * math.log(2.0), math.sqrt(2.0)
+_FRACTION, _ONE = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
+_EXPONENT, _TWO_TO_52, _BIAS = 0x7FF, 0x4330000000000000, 4503599627370496.0 + 1023.0
 _LEAST_LOSS = 1e-18
 
 
@@ -45,15 +49,34 @@ class Feature:
 
 
 @njit
+def _log(value: float) -> float:
+    """The natural logarithm of a normal number above 0, to 4e-15; NaN of NaN.
+
+    Without a call, a branch or a table, so that a loop over it is vectorised and takes a third of the time. A
+    number is ``m 2^e`` with m in [1, 2); of ``m / sqrt(2)`` it is the series of 2 artanh, as far as doubles
+    resolve it.
+    """
+    bits = np.float64(value).view(np.int64)
+    m = np.int64(bits & _FRACTION | _ONE).view(np.float64)
+    e = np.int64(bits >> 52 & _EXPONENT | _TWO_TO_52).view(np.float64) - _BIAS
+    s = (m - _ROOT_2) / (m + _ROOT_2)
+    z = s * s
+    z2 = z * z
+    z4 = z2 * z2
+    high = (1 / 17 * z4 + (1 / 15 * z + 1 / 13) * z2 + (1 / 11 * z + 1 / 9)) * z4
+    series = high + (1 / 7 * z + 1 / 5) * z2 + (1 / 3 * z + 1.0)
+    return (e * _LN_2 + _LN_ROOT_2) + 2.0 * s * series + (value - value)
+
+
+@njit
 def scale(values: NDArray[np.float64], rules: NDArray[np.float64], scaled: NDArray[np.float32]) -> None:
     """Scale rows of features, flat, by their rules: low, high, whether to take logs, gain and shift."""
-    for first in range(0, values.shape[0], rules.shape[0]):
+    for row in range(values.shape[0] // rules.shape[0]):
+        first = row * rules.shape[0]
         for i in range(rules.shape[0]):
-            rule = rules[i]
-            value = min(max(values[first + i], rule[0]), rule[1])
-            if rule[2]:
-                value = np.log(value)
-            scaled[first + i] = value * rule[3] + rule[4]
+            value = min(max(values[first + i], rules[i, 0]), rules[i, 1])
+            log = _log(value)
+            scaled[first + i] = (log if rules[i, 2] else value) * rules[i, 3] + rules[i, 4]
 
 
 class FeatureList:
@@ -62,7 +85,7 @@ class FeatureList:
     Attributes:
         features: In the order of the observation.
         names: Theirs.
-        rules: How `scale` scales them, shape (features, 5).
+        rules: How `scale` scales them, shape (features, 5); each column lies together.
 
     Args:
         features: In the order of the observation.
@@ -83,7 +106,7 @@ class FeatureList:
         end = np.log(high, where=self._log, out=high.copy())
         self._gain = 2.0 / (end - start)
         self._shift = -1.0 - start * self._gain
-        self.rules = np.stack([low, high, self._log.astype(np.float64), self._gain, self._shift], axis=1)
+        self.rules = np.stack([low, high, self._log.astype(np.float64), self._gain, self._shift]).T
 
     def __len__(self) -> int:
         """Number of features."""
@@ -220,11 +243,19 @@ _FEATURES = _PUBLISHED + _STATE + _ESTIMATES
 
 
 @njit
-def fill_codec(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
-    """Write the values of `CODEC_FEATURES`, in their order and units, of the question in the first row."""
+def fill_codec(
+    rows: NDArray[np.void], seconds: tuple[float, float, float, float], values: NDArray[np.float64]
+) -> None:
+    """Write the values of `CODEC_FEATURES`, in their order and units.
+
+    Args:
+        rows: The question is the first of them.
+        seconds: What `sim.estimates.alone` says of it.
+        values: Takes them.
+    """
     q = rows[0]
     bandwidth = max(q["bandwidth"], 1.0)
-    none_s, zstd_s, hde_s, amst_s = alone(rows)
+    none_s, zstd_s, hde_s, amst_s = seconds
     values[:] = (
         # published: network
         q["rtt_s"] / MS,
@@ -282,7 +313,8 @@ def fill_codec(rows: NDArray[np.void], values: NDArray[np.float64]) -> None:
 
 def _read(question: CodecQuestion) -> NDArray[np.float64]:
     values = np.empty(len(_FEATURES))
-    fill_codec(codec_rows(question), values)
+    rows = codec_rows(question)
+    fill_codec(rows, alone(rows), values)
     return values
 
 

@@ -112,7 +112,7 @@ class EnvLanes(ABC):
             np.full(count, NO_QUESTION),
         )
         self.rewards = np.zeros(count)
-        self._other = np.zeros(shape, np.float32)
+        self._other = self.seen._replace(observations=np.zeros(shape, np.float32))
         self._open_to = open_to
         self._pool = tuple(pool)
         self._rngs = [seeding.np_random(None)[0] for _ in range(count)]
@@ -169,9 +169,8 @@ class EnvLanes(ABC):
         Args:
             actions: Of the environment's action space, one a lane; those of lanes at their end are ignored.
         """
-        before, fresh = self.seen.costs.copy(), self._other
-        self._other = self.seen.observations
-        self.seen = self.seen._replace(observations=fresh)
+        before = self.seen.costs.copy()
+        self.seen, self._other = self._other, self.seen
         self._advance(self._every, actions)
         np.subtract(before, self.seen.costs, out=self.rewards)
 

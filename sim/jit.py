@@ -28,7 +28,7 @@ from sim.calibration.choice import chosen_file
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _LOG: Final = logging.getLogger(__name__)
-_LINE_BYTES: Final = 64
+LINE_BYTES: Final = 64
 """Of a cache line, on all machines that run this but a few; elsewhere some lines are fetched twice."""
 
 
@@ -107,7 +107,7 @@ def _emit_fetch(context: Any, builder: Any, signature: Any, arguments: Any) -> A
     wanted = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
     prefetch = cgutils.get_or_insert_function(builder.module, wanted, "llvm.prefetch.p0")
     start = builder.bitcast(entry, byte.as_pointer())
-    for offset in range(0, context.get_abi_sizeof(context.get_data_type(kind.dtype)), _LINE_BYTES):
+    for offset in range(0, context.get_abi_sizeof(context.get_data_type(kind.dtype)), LINE_BYTES):
         line = builder.gep(start, [ir.Constant(ir.IntType(64), offset)])
         builder.call(prefetch, [line, word(0), word(3), word(1)])  # to read, into the nearest cache, data
     return context.get_dummy_value()

@@ -4,12 +4,15 @@ A lane is a row of every array of `Lanes`; to fork one is to copy its rows. What
 episodes, the codecs) is never written while they run.
 """
 
+import math
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sim.fluid import FLOW, OFFERS
+from sim.jit import LINE_BYTES
 from sim.physics import GAPS
 from sim.question_rows import CODEC_ROW
 
@@ -27,6 +30,9 @@ OPEN: Final = -1
 SHORTEST: Final = -2
 """In its place, too: the codec with the shortest estimate is taken, alone on path and cores; of equals the
 first."""
+
+_PAGE_BYTES: Final = 1 << 21
+"""Of a large page of memory on x86-64 and ARM; NumPy asks Linux for them where an array takes two."""
 
 SITE: Final = np.dtype(
     [
@@ -77,6 +83,10 @@ REQUEST: Final = np.dtype(
         ("decode_noise", np.float64),
         ("changed_noise", np.float64),
         ("break_share", np.float64),  # NaN: never breaks
+        # what a sender makes of its sample: `sim.estimates.coders`
+        ("whole_ratio", np.float64),
+        ("sample_encode", np.float64),
+        ("sample_decode", np.float64),
     ],
     align=True,
 )
@@ -122,7 +132,7 @@ LANE: Final = np.dtype(
         ("due_s", np.float64),
         ("over_at", np.float64),  # a wait is over
         ("over_seq", np.int64),
-        ("wait", np.int64),  # number of the wait that someone chose; odd while it lasts
+        ("wait", np.int32),  # number of the wait that someone chose; odd while it lasts
         ("called", np.bool_),  # may a dispatch or share question be due?
         # how many
         ("arrived", np.int64),
@@ -201,9 +211,9 @@ TRANSFER: Final = np.dtype(
 DATASET: Final = np.dtype(
     [
         ("kept", np.bool_),  # is there a baseline?
+        ("deltas", np.int32),
         ("taken_s", np.float64),
         ("size_bytes", np.float64),
-        ("deltas", np.int64),
         ("used", np.int64),  # stamp of its last use
         ("seen", np.int64),
         ("last_s", np.float64),
@@ -251,11 +261,11 @@ class Lanes(NamedTuple):
     open: Ints  # requests whose codec questions are open, oldest first, (K, slots)
     waiting: Ints  # requests, oldest first, (K, requests)
     recorded: Ints  # requests in the order in which they ended, (K, requests)
-    transfers: Rows  # TRANSFER, (K, requests)
+    transfers: Rows  # TRANSFER, (K, requests), or one row more: an odd number
     datasets: Rows  # DATASET, (K, datasets)
     kinds: Floats  # average ratio of zstd and of deltas, (K, payload classes, 2)
     averages: Rows  # AVERAGE, (K, paths)
-    offers: Floats  # scratch of `sim.fluid`, (K, paths, 4)
+    offers: Floats  # scratch of `sim.fluid`, of one lane at a time, (paths, 4)
     asked: Rows  # scratch: a codec question that a rule answers, CODEC_ROW, (K,)
     order: Ints  # scratch: places of those in flight by request, (K, slots)
     wanted: Floats  # scratch: weights on the wire and on the cores, and streams, (K, slots, 3)
@@ -275,44 +285,62 @@ def empty_lanes(
     datasets: int,
     kinds: int,
 ) -> Lanes:
-    """Room for so many of each; all zeros."""
-    return Lanes(
-        sites=np.zeros(episodes, SITE),
-        paths=np.zeros((episodes, paths), PATH),
-        requests=np.zeros((episodes, requests), REQUEST),
-        plain=np.zeros((episodes, requests, codecs), PLAIN),
-        by_deadline=np.zeros((episodes, requests), np.int64),
-        gaps=np.zeros((episodes, requests, GAPS)),
-        times=np.zeros((episodes, pieces)),
-        links=np.zeros((episodes, pieces, paths, 4)),
-        steady=np.zeros((episodes, pieces, paths)),
-        cores=np.zeros((episodes, pieces)),
-        limits=np.zeros((episodes, paths, 3)),
-        probes=np.zeros((episodes, probes, paths, 4)),
-        losses=np.zeros((episodes, losses, 2)),
-        codecs=np.zeros(codecs, CODEC),
-        fresh=_fresh_lane(),
-        lanes=np.zeros(lanes, LANE),
-        flows=np.zeros((lanes, slots), FLOW),
-        carried=np.zeros((lanes, slots), np.int64),
-        moving=np.zeros((lanes, slots), np.int64),
-        open=np.zeros((lanes, slots), np.int64),
-        waiting=np.zeros((lanes, requests), np.int64),
-        recorded=np.zeros((lanes, requests), np.int64),
-        transfers=np.zeros((lanes, requests), TRANSFER),
-        datasets=np.zeros((lanes, datasets), DATASET),
-        kinds=np.zeros((lanes, kinds, 2)),
-        averages=np.zeros((lanes, paths), AVERAGE),
-        offers=np.zeros((lanes, paths, OFFERS)),
-        asked=np.zeros(lanes, CODEC_ROW),
-        order=np.zeros((lanes, slots), np.int64),
-        wanted=np.zeros((lanes, slots, 3)),
-    )
+    """Room for so many of each; all zeros but the fresh lane.
 
-
-def _fresh_lane() -> Rows:
-    fresh = np.zeros(1, LANE)
+    All of it is one block, each array from the start of a cache line: where it is large, in pages of 2 MiB,
+    for a step of hundreds of lanes touches more pages of 4 KiB than the processor remembers. Lanes go through
+    their requests in step, so the transfers of two lanes lie an odd number of lines apart: else a few of the
+    cache's sets would have to hold those of all lanes.
+    """
+    room: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+        "sites": ((episodes,), SITE),
+        "paths": ((episodes, paths), PATH),
+        "requests": ((episodes, requests), REQUEST),
+        "plain": ((episodes, requests, codecs), PLAIN),
+        "by_deadline": ((episodes, requests), np.int64),
+        "gaps": ((episodes, requests, GAPS), np.float64),
+        "times": ((episodes, pieces), np.float64),
+        "links": ((episodes, pieces, paths, 4), np.float64),
+        "steady": ((episodes, pieces, paths), np.float64),
+        "cores": ((episodes, pieces), np.float64),
+        "limits": ((episodes, paths, 3), np.float64),
+        "probes": ((episodes, probes, paths, 4), np.float64),
+        "losses": ((episodes, losses, 2), np.float64),
+        "codecs": ((codecs,), CODEC),
+        "fresh": ((1,), LANE),
+        "lanes": ((lanes,), LANE),
+        "flows": ((lanes, slots), FLOW),
+        "carried": ((lanes, slots), np.int64),
+        "moving": ((lanes, slots), np.int64),
+        "open": ((lanes, slots), np.int64),
+        "waiting": ((lanes, requests), np.int64),
+        "recorded": ((lanes, requests), np.int64),
+        "transfers": ((lanes, requests | 1), TRANSFER),
+        "datasets": ((lanes, datasets), DATASET),
+        "kinds": ((lanes, kinds, 2), np.float64),
+        "averages": ((lanes, paths), AVERAGE),
+        "offers": ((paths, OFFERS), np.float64),
+        "asked": ((lanes,), CODEC_ROW),
+        "order": ((lanes, slots), np.int64),
+        "wanted": ((lanes, slots, 3), np.float64),
+    }
+    arrays = Lanes(**_carve(room))
     for never in ("arrival_at", "open_at", "tick_at", "over_at", "interval_s"):
-        fresh[never] = np.inf
-    fresh["due_s"], fresh["shared"] = -np.inf, -1
-    return fresh
+        arrays.fresh[never] = np.inf
+    arrays.fresh["due_s"], arrays.fresh["shared"] = -np.inf, -1
+    return arrays
+
+
+def _carve(room: dict[str, tuple[tuple[int, ...], DTypeLike]]) -> dict[str, NDArray[Any]]:
+    """Arrays of zeros of these shapes and types, one after another in one block."""
+    lengths = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in room.items()}
+    starts = list(
+        accumulate((-(-length // LINE_BYTES) * LINE_BYTES for length in lengths.values()), initial=0)
+    )
+    edge = _PAGE_BYTES if starts[-1] >= _PAGE_BYTES else LINE_BYTES
+    block = np.zeros(-(-starts[-1] // edge) * edge + edge, np.uint8)
+    first = -block.ctypes.data % edge
+    return {
+        name: block[first + start : first + start + lengths[name]].view(kind).reshape(shape)
+        for start, (name, (shape, kind)) in zip(starts, room.items(), strict=False)
+    }

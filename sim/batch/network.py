@@ -80,7 +80,7 @@ def move(w: Lanes, k: int, until: float) -> int:
         w.steady[e, :pieces, :paths],
         w.limits[e, :paths],
         w.cores[e, :pieces],
-        w.offers[k, :paths],
+        w.offers[:paths],
     )
     lane["now"], ended, lane["shared"] = advance_from(
         w.flows[k], lane["carried"], site, piece_now(w, k), lane["now"], until, lane["shared"]

@@ -7,7 +7,8 @@ import numpy as np
 from sim.batch.layout import CODEC, Lanes, Rows
 from sim.codecs import Codec
 from sim.episode import Episode
-from sim.estimates import PLACES
+from sim.estimates import PLACES, coders
+from sim.jit import njit
 from sim.paths import steady_rates
 from sim.scenarios import LINK_TYPES
 from sim.transfers import plain_rates
@@ -27,6 +28,16 @@ def codec_rows(codecs: Sequence[Codec]) -> Rows:
         for codec in codecs
     ]
     return np.array(rows, CODEC)
+
+
+@njit
+def _note_coders(requests: Rows, count: int) -> None:
+    """Write what a sender makes of the samples of the first of some requests."""
+    for request in range(count):
+        row = requests[request]
+        row["whole_ratio"], row["sample_encode"], row["sample_decode"] = coders(
+            row["sample_ratio"], row["kind"], row["size_bytes"]
+        )
 
 
 def needed(episode: Episode) -> dict[str, int]:
@@ -92,6 +103,7 @@ def pack(w: Lanes, place: int, episode: Episode, codecs: Sequence[Codec]) -> Non
     }
     for name, values in columns.items():
         w.requests[name][place, :count] = values
+    _note_coders(w.requests[place], count)
     for name, table in zip(w.plain.dtype.names or (), plain_rates(payloads, codecs), strict=True):
         w.plain[name][place, :count] = np.transpose(table)
     w.gaps[place, :count] = episode.loss_gaps

@@ -3,12 +3,12 @@
 import numpy as np
 
 from sim.batch.backlog import may_take, may_wait
-from sim.batch.layout import Lanes, Row
+from sim.batch.layout import Lanes, Row, Rows
 from sim.batch.network import count_now, piece_now
 from sim.batch.sender import delta_ratio, memory_pressure, probe_row, usable_baseline
 from sim.batch.sharing import order_by_request
 from sim.batch.stages import estimated_change
-from sim.estimates import alone
+from sim.estimates import alone_with
 from sim.jit import njit
 from sim.question_rows import QuestionRows
 
@@ -55,10 +55,17 @@ def codec_question(w: Lanes, k: int, question: Row) -> None:
 
 
 @njit
+def estimated(w: Lanes, k: int, rows: Rows) -> tuple[float, float, float, float]:
+    """What `sim.estimates.alone` says of the codec question that stands, which is the first of some rows."""
+    row = w.requests[w.lanes[k]["episode"], w.open[k, 0]]
+    return alone_with(rows, (row["whole_ratio"], row["sample_encode"], row["sample_decode"]))
+
+
+@njit
 def shortest(w: Lanes, k: int) -> int:
     """The codec with the shortest estimate for the transfer whose question stands."""
     codec_question(w, k, w.asked[k])
-    seconds, best = alone(w.asked[k : k + 1]), 0
+    seconds, best = estimated(w, k, w.asked[k : k + 1]), 0
     for number in range(1, len(w.codecs)):
         if seconds[w.codecs[number]["estimate"]] < seconds[w.codecs[best]["estimate"]]:
             best = number

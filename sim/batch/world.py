@@ -40,6 +40,7 @@ SHELF: Final = (
     "requests",
     "plain",
     "by_deadline",
+    "gaps",
     "times",
     "links",
     "steady",

@@ -146,6 +146,20 @@ def test_the_middle_of_a_log_range_is_the_geometric_mean():
     assert features.observe(QUESTION) == pytest.approx([0.0, 0.0], abs=1e-7)
 
 
+def test_logarithms_are_those_of_the_library_to_the_rounding_of_what_is_seen():
+    features = FeatureList([Feature("wide", "", 1e-300, 1e300, "log", "")], lambda question: [question])
+    values = np.exp(np.linspace(np.log(1e-300), np.log(1e300), 4001))
+    values = np.concatenate([values, np.nextafter(values, 0.0), 2.0 ** np.arange(-990, 991)])
+    expected = np.clip(np.log(values) / np.log(1e300), -1.0, 1.0)
+    found = features.scaled(values[:, None])[:, 0]
+    assert np.abs(found - expected).max() <= np.finfo(np.float32).eps / 2
+
+
+def test_what_is_no_number_is_seen_as_none():
+    features = FeatureList([Feature("size", "", 1, 100, "log", "")], lambda question: [question])
+    assert np.isnan(features.observe(np.nan)).all()
+
+
 def test_scaling_and_back_returns_what_lay_inside_the_range():
     rng = np.random.default_rng(0)
     low = np.array([one.low for one in CODEC_FEATURES.features])
