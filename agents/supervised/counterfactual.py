@@ -13,6 +13,7 @@ from sim.batch.questions import codec_question, shortest
 from sim.batch.world import BatchWorld, OpenTo, copy_lane, run_lane
 from sim.codecs import Codec
 from sim.episode import Episode
+from sim.estimates import alone
 from sim.jit import announce, njit
 
 _TRUNK: Final = 0
@@ -82,7 +83,8 @@ def _label(w: Lanes, base: OpenTo, strays: Ints, found: Counterfactuals) -> None
         if answer == NO_STRAY:
             answer = shortest(w, _TRUNK) if base.codec == layout.SHORTEST else base.codec
         codec_question(w, _TRUNK, w.asked[_TRUNK])
-        fill_codec(w.asked[_TRUNK : _TRUNK + 1], found.features[n])
+        question = w.asked[_TRUNK : _TRUNK + 1]
+        fill_codec(question, alone(question), found.features[n])
         found.request[n], found.now_s[n] = w.open[_TRUNK, 0], w.lanes[_TRUNK]["now"]
         found.accrued_s[n], found.answer[n] = ledger.accrued(w, _TRUNK), answer
         known = answer if n >= astray - 1 else NO_STRAY

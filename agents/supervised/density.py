@@ -122,7 +122,7 @@ def train_density(train: Part, config: DensityConfig, seed: int) -> DensityNetwo
         seen = columns(torch.from_numpy(train.rows))
         raw = seen.numpy()
         mean, spread = np.nanmean(raw, axis=0, dtype=np.float64), np.nanstd(raw, axis=0, dtype=np.float64)
-        mean, scale = np.nan_to_num(mean), np.where(spread > 0, spread, 1.0)
+        mean, scale = np.asarray(np.nan_to_num(mean)), np.where(spread > 0, spread, 1.0)
         seen = seen.sub_(torch.as_tensor(mean, dtype=torch.float32))
         seen = seen.div_(torch.as_tensor(scale, dtype=torch.float32)).nan_to_num_(0.0).clamp_(-_FAR, _FAR)
         layers = _layers(len(mean), config)

@@ -117,7 +117,8 @@ def rows_for(question: CodecQuestion, past: Past, codecs: Sequence[Codec]) -> np
     """
     rows = np.empty((len(codecs), len(INPUTS)))
     asked, seen = len(CODEC_FEATURES), len(INPUTS) - len(OF_CODEC)
-    fill_codec(codec_rows(question), rows[0, :asked])
+    known = codec_rows(question)
+    fill_codec(known, alone(known), rows[0, :asked])
     history, (gap_s, mean_mb) = past.path(question.now_s, question.path), past.arrivals(question.now_s)
     rows[0, asked:seen] = *history, gap_s, mean_mb
     rows[1:, :seen] = rows[0, :seen]

@@ -49,7 +49,7 @@ def figures(scenario: Scenario, spread: float, shift: Shift) -> dict[str, float]
         arrivals over capacity; background as a share of the cores.
     """
     there = site(scenario, spread, shift)
-    found = {}
+    found: dict[str, float] = {}
     for before, path in zip(_places(scenario), there.paths, strict=True):
         model = path.model
         told = (model.capacity / MBIT, model.loss, model.rtt_s / MS)

@@ -150,7 +150,9 @@ def test_a_forged_table_with_a_right_hash_is_refused_in_one_line(saved):
     shutil.copy(saved / "probes.parquet", saved / "requests.parquet")
     manifest["sha256"]["requests.parquet"] = manifest["sha256"]["probes.parquet"]
     (saved / "episode.json").write_text(json.dumps(manifest))
-    assert f"episode: expected an episode as version {VERSION} has it, got KeyError: 'arrival_s'" in refused(saved)
+    assert f"episode: expected an episode as version {VERSION} has it, got KeyError: 'arrival_s'" in refused(
+        saved
+    )
 
 
 def test_a_scenario_that_was_changed_by_hand_is_kept_with_its_episode(tmp_path):
