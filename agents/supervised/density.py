@@ -120,9 +120,7 @@ def train_density(train: Part, config: DensityConfig, seed: int) -> DensityNetwo
     with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(seed)
         seen = columns(torch.from_numpy(train.rows))
-        raw = seen.numpy()
-        mean, spread = np.nanmean(raw, axis=0, dtype=np.float64), np.nanstd(raw, axis=0, dtype=np.float64)
-        mean, scale = np.asarray(np.nan_to_num(mean)), np.where(spread > 0, spread, 1.0)
+        mean, scale = _moments(seen.numpy())
         seen = seen.sub_(torch.as_tensor(mean, dtype=torch.float32))
         seen = seen.div_(torch.as_tensor(scale, dtype=torch.float32)).nan_to_num_(0.0).clamp_(-_FAR, _FAR)
         layers = _layers(len(mean), config)
@@ -149,6 +147,14 @@ def _layers(width: int, config: DensityConfig) -> nn.Sequential:
         layers += [nn.Linear(width, config.units), nn.SiLU(), nn.Dropout(config.dropout)]
         width = config.units
     return nn.Sequential(*layers, nn.Linear(width, len(_EDGES) + 1))
+
+
+def _moments(seen: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Mean and deviation of each column over what is known of it; 0 and 1 where nothing varies."""
+    known = np.maximum((~np.isnan(seen)).sum(axis=0), 1)
+    mean = np.nansum(seen, axis=0, dtype=np.float64) / known
+    spread = np.sqrt(np.nansum((seen - mean.astype(np.float32)) ** 2, axis=0, dtype=np.float64) / known)
+    return mean, np.where(spread > 0, spread, 1.0)
 
 
 def _descend(layers: nn.Module, rows: torch.Tensor, truth: torch.Tensor, config: DensityConfig) -> None:
