@@ -6,12 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.supervised.labels import Labels
 from agents.supervised.model import Part
 from experiments.evidence import EPISODE_KEYS, METRICS
 from experiments.supervised.ablation import ablation, ablation_page
 from experiments.supervised.consensus import FEATURES, SUMMARIES, _summed
-from experiments.supervised.selector import _part
 from sim.errors import InputError
 from sim.randomness import stream
 
@@ -67,13 +65,6 @@ def test_the_table_is_printed_and_written(tmp_path, say):
     assert code == 0
     assert "path_law" in printed
     assert page.read_text("utf-8").startswith("| inputs | policy |")
-
-
-def test_a_label_counts_by_what_the_next_best_would_cost_more():
-    labels = Labels(np.zeros((3, 2), np.float32), np.array([[1.0, 1.0], [2.0, 1.0], [1.0, 3.0]]))
-    truth = _part(labels).truth
-    assert truth[:, 0].tolist() == [0, 1, 0]
-    assert truth[:, 1] == pytest.approx([0.5, 0.5 + 0.5 * 1.0, 0.5 + 0.5 * 2.0])  # mean loss 1
 
 
 def test_summaries_of_a_window_find_a_peak_wherever_it_stands_and_a_start_that_is_cut_off():
