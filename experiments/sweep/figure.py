@@ -15,10 +15,12 @@ from experiments.sweep.results import FIXED, LEARNED
 COLUMNS: Final = 3
 MOST_KEYS: Final = 9
 """More panels than this no one reads."""
+_LABEL: Final = 16
+"""Letters that fit below a dot."""
 
 
 def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
-    """A panel a key: a dot a run, a line through the medians; None when nothing is swept or nothing ran."""
+    """A panel a key: a dot a run, a line for the median; None when nothing is swept or nothing ran."""
     keys = [name for name in frame.columns if name not in (*FIXED, SEED) and frame[name].nunique() > 1]
     keys = keys[:MOST_KEYS]
     shown = frame[(frame["kind"] == LEARNED) & frame["validation_cost"].notna()]
@@ -32,7 +34,7 @@ def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
         columns,
         1.2 + 2.5 * lines,
         "Which of the swept settings matter?",
-        "Validation cost, % of the best static policy's. A dot a run, a line through the medians.",
+        "Validation cost, % of the best static policy's. A dot a run, a line for the median.",
     )
     names = endings(keys)
     for number, axes in enumerate(charts):
@@ -64,7 +66,8 @@ def _panel(axes: Axes, frame: pd.DataFrame, key: str) -> None:
         )
         if not many:
             medians = 100 * rows.groupby(where)["validation_cost"].median()
-            axes.plot(medians.index, medians, color=shade, linewidth=1.8, zorder=2)
+            drawn = {"linestyle": "-"} if numeric else {"linestyle": "", "marker": "_", "markersize": 22}
+            axes.plot(medians.index, medians, color=shade, linewidth=1.8, zorder=2, **drawn)
     low, high = axes.get_ylim()
     if low < 100 < high:
         axes.axhline(100, color=PAR, linewidth=1.2, linestyle=(0, (5, 3)), zorder=1)
@@ -72,9 +75,14 @@ def _panel(axes: Axes, frame: pd.DataFrame, key: str) -> None:
         if min(spots.values()) > 0 and math.log10(max(spots.values()) / min(spots.values())) > 1.5:
             axes.set_xscale("log")
     else:
-        axes.set_xticks(range(len(order)), [str(value) for value in order])
+        axes.set_xticks(range(len(order)), [_short(str(value)) for value in order])
         axes.set_xlim(-0.4, len(order) - 0.6)
     axes.grid(axis="y")
+
+
+def _short(value: str) -> str:
+    """What fits below a dot: of a long list its beginning."""
+    return value if len(value) <= _LABEL else f"{value.lstrip('[').replace('"', '')[: _LABEL - 1]}…"
 
 
 def _legend(figure: Figure, frame: pd.DataFrame) -> None:
