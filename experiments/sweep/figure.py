@@ -15,7 +15,7 @@ from experiments.sweep.results import FIXED, LEARNED
 COLUMNS: Final = 3
 MOST_KEYS: Final = 9
 """More panels than this no one reads."""
-_LABEL: Final = 16
+_LABEL: Final = 11
 """Letters that fit below a dot."""
 
 
@@ -82,7 +82,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, key: str) -> None:
 
 def _short(value: str) -> str:
     """What fits below a dot: of a long list its beginning."""
-    return value if len(value) <= _LABEL else f"{value.lstrip('[').replace('"', '')[: _LABEL - 1]}…"
+    return value if len(value) <= _LABEL else value.lstrip("[").replace('"', "")[: _LABEL - 1] + "…"
 
 
 def _legend(figure: Figure, frame: pd.DataFrame) -> None:
