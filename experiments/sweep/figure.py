@@ -15,7 +15,7 @@ from experiments.sweep.results import FIXED, LEARNED
 COLUMNS: Final = 3
 MOST_KEYS: Final = 9
 """More panels than this no one reads."""
-_LABEL: Final = 11
+_LABEL: Final = 9
 """Letters that fit below a dot."""
 
 
