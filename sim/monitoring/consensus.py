@@ -7,7 +7,8 @@ statistic. A lost packet costs a retransmission timeout. An election stops the l
 
 Source:
     Ongaro, Ousterhout: In Search of an Understandable Consensus Algorithm. USENIX ATC 2014 (elections of 150
-    to 300 ms); pipelining: Ongaro's thesis, section 10.2.1.
+    to 300 ms); pipelining: Ongaro's thesis, section 10.2.1. Alizadeh et al.: Data Center TCP. SIGCOMM 2010,
+    section 2.3.3 (where buffers fill, a packet within a rack waits 1 to 14 ms).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 
 from sim.monitoring.courses import NONE, Bools, Courses, Floats, Ints, Kind, draw_courses
 from sim.monitoring.queueing import mean_inside, quantiles, serve
-from sim.monitoring.quorum import Group, answers, draw_absences, quorum_s
+from sim.monitoring.quorum import Group, answers, draw_absences, expected_s, quorum_s
 from sim.randomness import stream
 from sim.units import GBIT, MINUTE, MS
 
@@ -35,7 +36,15 @@ ELECTIONS_PER_S: Final = 0.1 / (5 * MINUTE)
 """Published: Poisson with mean 0.1 in a sample, of which a day has 288."""
 STORM_PER_S: Final = 5.0 / MINUTE
 """At the worst; published: Poisson with mean 5 in a sample."""
+_LYING: Final = 8 / 5
+"""Elections for each of a storm's, where replicas lie; published: means of 8 and 5 in a sample."""
 _LEAST_INTENSITY: Final = 0.15
+_CROWDED: Final = 4.0
+"""By so much of itself a congestion at its worst lengthens a round trip; assumed."""
+PORT_QUEUE_S: Final = 14 * MS
+"""And at least by so much: what a full port of a switch makes a packet wait within a site."""
+_FELT: Final = 1.1
+"""Trouble of links counts as a congestion of the group from where its rounds take a tenth longer; assumed."""
 _AT_ONCE: Final = 1 << 18
 
 
@@ -73,12 +82,14 @@ class Network(NamedTuple):
     Attributes:
         rtt_s: Round trip.
         loss: Share of packets lost.
-        trouble: Severity of what makes the link slow or lossy just now, from 0 to 1.
+        calm_rtt_s: Round trip, were no link in trouble.
+        calm_loss: Share of packets lost, likewise.
     """
 
     rtt_s: Floats
     loss: Floats
-    trouble: Floats
+    calm_rtt_s: Floats
+    calm_loss: Floats
 
 
 class _Trouble(NamedTuple):
@@ -107,7 +118,8 @@ def watch_group(
     Args:
         model: Load and anomalies.
         group: Who has to agree.
-        network: Ways to the followers. Where a link is in trouble, that is a congestion of the group, too.
+        network: Ways to the followers. Where trouble of links slows its rounds, that is a congestion of the
+            group, too; where a quorum answers without those links, nothing is wrong with it.
         hours: Local hour at the start of each interval.
         interval_s: Length of an interval.
         seed: Of all chance; normal traffic and anomalies have streams of their own.
@@ -146,7 +158,7 @@ def watch_group(
     latency = quantiles((commit - arrival)[inside], row, intervals, (0.5, 0.95, 0.99))
     committed = np.bincount(row, minlength=intervals)
     sums = np.bincount(row, weights=round_s[inside], minlength=intervals)
-    said = _labels(trouble(middle_s), network.trouble.max(axis=1))
+    said = _labels(trouble(middle_s), _slowdown(group, network, absent))
     return {
         "queue_depth": mean_inside(arrival[fine], begin[fine], edges),
         "proposals_pending": mean_inside(begin[fine], commit[fine], edges),
@@ -166,11 +178,28 @@ def watch_group(
     }
 
 
-def _labels(own: _Trouble, of_links: Floats) -> _Trouble:
-    """What is wrong with a group in each interval: what befell it, else a congestion of one of its links."""
-    slow = (own.kind == NONE) & (of_links >= _LEAST_INTENSITY)
+def _slowdown(group: Group, network: Network, absent: Bools) -> Floats:
+    """How many times as long a round takes as it would, were no link in trouble; at least 1, (intervals,)."""
+    troubled = (network.rtt_s > network.calm_rtt_s) | (network.loss > network.calm_loss)
+    rows = np.asarray(troubled.any(axis=1))
+    rtt_s, loss, calm_rtt_s, calm_loss = (column[rows] for column in network)
+    now, calm = (
+        expected_s(np.where(absent[rows], np.inf, trip), lost, group.quorum - 1)
+        for trip, lost in ((rtt_s, loss), (calm_rtt_s, calm_loss))
+    )
+    times = np.ones(len(rows))
+    times[rows] = np.maximum(now / calm, 1.0)
+    return times
+
+
+def _labels(own: _Trouble, slowdown: Floats) -> _Trouble:
+    """What is wrong with a group in each interval: what befell it, else what its links' trouble does to it.
+
+    The intensity of the latter is that of a congestion of its own which would slow its rounds as much.
+    """
+    slow = (own.kind == NONE) & (slowdown >= _FELT)
     kind = np.where(slow, _NAMES.index("congestion"), own.kind)
-    return _Trouble(kind, np.where(slow, of_links, own.intensity))
+    return _Trouble(kind, np.where(slow, np.minimum((slowdown - 1) / _CROWDED, 1.0), own.intensity))
 
 
 class _Anomalies(NamedTuple):
@@ -214,10 +243,10 @@ def _arrivals(
 
 def _elections(edges: Floats, trouble: _Anomalies, rng: np.random.Generator) -> Floats:
     """Moments at which the leader changes: a Poisson process, thinned where it is slower than the worst."""
-    worst = ELECTIONS_PER_S + STORM_PER_S
+    worst = ELECTIONS_PER_S + STORM_PER_S * _LYING
     moments = np.sort(rng.uniform(0, edges[-1], rng.poisson(worst * edges[-1])))
     now = trouble(moments)
-    rate = ELECTIONS_PER_S + STORM_PER_S * (now.of("election_storm") + 0.4 * now.of("byzantine"))
+    rate = ELECTIONS_PER_S + STORM_PER_S * (now.of("election_storm") + _LYING * now.of("byzantine"))
     return moments[rng.random(len(moments)) < rate / worst]
 
 
@@ -233,7 +262,8 @@ def _rounds(
     crowd = now.of("congestion")[:, None]
     total = np.zeros(len(absent))
     for _ in range(group.phases):
-        answer = answers(network.rtt_s * (1 + 4 * crowd), network.loss + 0.02 * crowd, 0.05, rng)
+        waits = crowd * np.maximum(_CROWDED * network.rtt_s, PORT_QUEUE_S)
+        answer = answers(network.rtt_s + waits, network.loss + 0.02 * crowd, 0.05, rng)
         lying = (now.of("byzantine") > 0)[:, None] & (np.arange(answer.shape[1]) < group.liars)
         total += quorum_s(np.where(lying | absent, np.inf, answer), group.quorum - 1)
     again = liars.random(len(total)) < 0.5 * now.of("byzantine")  # a round that the lies spoil is repeated

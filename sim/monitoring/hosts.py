@@ -5,7 +5,7 @@ import numpy as np
 from sim.hosts import Host
 from sim.links import remembered
 from sim.monitoring.courses import Floats, Ints
-from sim.monitoring.wires import WIRE_SHARE, Demand, LinkSeries, carry
+from sim.monitoring.wires import WIRE_SHARE, WatchedLink, carry
 from sim.workloads import Workload
 
 ENCODE_RATE = 381e6
@@ -19,13 +19,13 @@ _MOST_ENCODING = 0.7
 def watch_host(
     host: Host,
     workload: Workload,
-    links: list[tuple[LinkSeries, Demand]],
+    links: list[WatchedLink],
     interval_s: float,
     rng: np.random.Generator,
 ) -> dict[str, Floats | Ints]:
     """Columns of `schema.HOST_METRICS` but the keys, from the links of a site and what it sends on them."""
-    requests = np.sum([demand.requests for _, demand in links], axis=0)
-    size = np.sum([demand.size_bytes for _, demand in links], axis=0)
+    requests = np.sum([link.demand.requests for link in links], axis=0)
+    size = np.sum([link.demand.size_bytes for link in links], axis=0)
     intervals = len(size)
     background = _background(host, intervals, interval_s, rng)
     free = host.cores * (1 - background) * interval_s
@@ -33,8 +33,8 @@ def watch_host(
     asked *= min(1.0, _MOST_ENCODING * float(free.mean()) / max(float(asked.mean()), 1e-9))
     used, backlog = carry(asked, free)
     mean_wire = max(float(size.sum()) * WIRE_SHARE / max(int(requests.sum()), 1), 1.0)
-    active = np.sum([series.streams for series, _ in links], axis=0) / 4
-    active = active + np.sum([series.backlog_bytes for series, _ in links], axis=0) / mean_wire
+    active = np.sum([link.series.streams for link in links], axis=0) / 4
+    active = active + np.sum([link.series.backlog_bytes for link in links], axis=0) / mean_wire
     kept = size * (1 - workload.one_off)
     window = max(round(host.max_age_s / interval_s), 1)
     sums = np.cumsum(kept)

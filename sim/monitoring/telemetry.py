@@ -13,7 +13,7 @@ from sim.monitoring.hosts import watch_host
 from sim.monitoring.nodes import means, measure, signal, surroundings
 from sim.monitoring.quorum import draw_groups
 from sim.monitoring.schema import CONSENSUS_ROUNDS, HOST_METRICS, INCIDENTS, LINK_METRICS, NODE_METRICS
-from sim.monitoring.wires import LINK_KINDS, Demand, LinkSeries, local_hours, watch_link
+from sim.monitoring.wires import LINK_KINDS, LinkSeries, WatchedLink, local_hours, watch_link
 from sim.randomness import stream
 from sim.units import DAY, GBIT, MINUTE
 
@@ -70,7 +70,7 @@ def draw_monitoring(estate: Estate, seed: int, duration_s: float) -> Monitoring:
         host_metrics=_host_table(estate, links, clock, seed),
         node_metrics=_node_table(estate, links, failures, clock, seed),
         incidents=_incident_table(failures, names, faults),
-        consensus_rounds=_consensus_table(estate, links, faults, clock, seed),
+        consensus_rounds=_consensus_table(estate, links, clock, seed),
     )
     return tables if not estate.missing_share else _thinned(tables, estate.missing_share, seed)
 
@@ -111,14 +111,12 @@ class _Clock(NamedTuple):
         return {name: np.tile(column, entities) for name, column in one.items()}
 
 
-def _watch_links(
-    estate: Estate, seed: int, hours: Floats, faults: Courses
-) -> list[tuple[LinkSeries, Demand]]:
+def _watch_links(estate: Estate, seed: int, hours: Floats, faults: Courses) -> list[WatchedLink]:
     paths = estate.scenario.paths
     found = []
     for link in range(estate.link_count):
         mine = np.nonzero(faults.entity == link)[0]
-        series, demand = watch_link(
+        watched = watch_link(
             estate.scenario,
             paths[link % len(paths)],
             link,
@@ -128,21 +126,19 @@ def _watch_links(
             trouble=estate.links,
             seed=seed,
         )
-        course = np.append(mine, NONE)[series.incident]
-        found.append((series._replace(incident=course), demand))
+        course = np.append(mine, NONE)[watched.series.incident]
+        found.append(watched._replace(series=watched.series._replace(incident=course)))
     return found
 
 
-def _link_table(
-    estate: Estate, links: list[tuple[LinkSeries, Demand]], clock: _Clock, offset: int
-) -> pa.Table:
+def _link_table(estate: Estate, links: list[WatchedLink], clock: _Clock, offset: int) -> pa.Table:
     columns = clock.keys(len(links))
     number = np.repeat(np.arange(len(links)), len(clock.hours))
     path = number % len(estate.scenario.paths)
     types = np.array([spec.link_type for spec in estate.scenario.paths])
     columns |= {"link": number, "path": path, "site": number // len(types), "link_type": types[path]}
     for name in LinkSeries._fields:
-        columns[name] = np.concatenate([getattr(series, name) for series, _ in links])
+        columns[name] = np.concatenate([getattr(link.series, name) for link in links])
     columns["incident"] = _from(offset, columns["incident"])  # type: ignore[arg-type]
     return LINK_METRICS.fill(columns)
 
@@ -151,7 +147,7 @@ def _from(offset: int, course: Ints) -> Ints:
     return np.where(course == NONE, NONE, course + offset)
 
 
-def _host_table(estate: Estate, links: list[tuple[LinkSeries, Demand]], clock: _Clock, seed: int) -> pa.Table:
+def _host_table(estate: Estate, links: list[WatchedLink], clock: _Clock, seed: int) -> pa.Table:
     scenario, per = estate.scenario, len(estate.scenario.paths)
     hosts = [
         watch_host(
@@ -170,12 +166,13 @@ def _host_table(estate: Estate, links: list[tuple[LinkSeries, Demand]], clock: _
 
 
 def _node_table(
-    estate: Estate, links: list[tuple[LinkSeries, Demand]], failures: Courses, clock: _Clock, seed: int
+    estate: Estate, links: list[WatchedLink], failures: Courses, clock: _Clock, seed: int
 ) -> pa.Table:
     kinds, intervals = estate.health.kinds, len(clock.hours)
     over = np.arange(estate.nodes) % len(links)
     rtt_s, loss, bandwidth = (
-        np.stack([getattr(links[link][0], name) for link in over]) for name in ("rtt_s", "loss", "bandwidth")
+        np.stack([getattr(links[link].series, name) for link in over])
+        for name in ("rtt_s", "loss", "bandwidth")
     )
     around = surroundings(estate.health, clock.hours, rtt_s, loss, estate.interval_s, stream(seed, "nodes"))
     state = state_at(failures, kinds, estate.nodes, clock.middle_s)
@@ -237,20 +234,18 @@ def _incident_table(failures: Courses, names: list[str], faults: Courses) -> pa.
     )
 
 
-def _consensus_table(
-    estate: Estate, links: list[tuple[LinkSeries, Demand]], faults: Courses, clock: _Clock, seed: int
-) -> pa.Table:
+def _consensus_table(estate: Estate, links: list[WatchedLink], clock: _Clock, seed: int) -> pa.Table:
     intervals = len(clock.hours)
     groups = draw_groups(estate.consensus.wide_share, estate.groups, len(links), stream(seed, "groups"))
     parts = []
     for number, group in enumerate(groups):
-        columns = {
-            name: np.stack([_column(links, link, name, local, intervals) for link in group.links], axis=1)
-            for name, local in (("true_rtt_s", LAN_RTT_S), ("true_loss", 0.0))
-        }
-        trouble = [_slowness(links, link, faults, intervals) for link in group.links]
-        network = Network(columns["true_rtt_s"], columns["true_loss"], np.stack(trouble, axis=1))
-        bandwidth = [_column(links, link, "true_bandwidth", 10 * GBIT, intervals) for link in group.links]
+        network = Network(
+            rtt_s=_of_all(group.links, LAN_RTT_S, [link.series.true_rtt_s for link in links]),
+            loss=_of_all(group.links, 0.0, [link.series.true_loss for link in links]),
+            calm_rtt_s=_of_all(group.links, LAN_RTT_S, [link.calm_rtt_s for link in links]),
+            calm_loss=_of_all(group.links, 0.0, [link.calm_loss for link in links]),
+        )
+        bandwidth = _of_all(group.links, 10 * GBIT, [link.series.true_bandwidth for link in links])
         seen = watch_group(
             estate.consensus,
             group,
@@ -260,27 +255,16 @@ def _consensus_table(
             seed=seed,
             number=number,
         )
-        seen["dwcp_mode"] = dwcp_mode(network.rtt_s.mean(axis=1), np.min(bandwidth, axis=0))
+        seen["dwcp_mode"] = dwcp_mode(network.rtt_s.mean(axis=1), bandwidth.min(axis=1))
         seen["group"] = np.full(intervals, number)
         parts.append(CONSENSUS_ROUNDS.fill(clock.keys(1) | seen))
     return pa.concat_tables(parts)
 
 
-def _column(
-    links: list[tuple[LinkSeries, Demand]], link: int, name: str, local: float, intervals: int
-) -> Floats:
-    """A column of a link, or what holds within a site."""
-    return np.full(intervals, local) if link == NONE else getattr(links[link][0], name)
-
-
-def _slowness(links: list[tuple[LinkSeries, Demand]], link: int, faults: Courses, intervals: int) -> Floats:
-    """Severity of what makes a link slow or lossy for small messages; a lack of capacity does not."""
-    if link == NONE:
-        return np.zeros(intervals)
-    series = links[link][0]
-    slow = [number for number, kind in enumerate(LINK_KINDS) if kind.name in ("loss_burst", "congestion")]
-    kind = np.append(faults.kind, NONE)[series.incident]
-    return series.severity * np.isin(kind, slow)
+def _of_all(links: Ints, local: float, columns: list[Floats]) -> Floats:
+    """What is true of each way, (intervals, ways): a column of its link, or what holds within a site."""
+    within = np.full(len(columns[0]), local)
+    return np.stack([within if link == NONE else columns[link] for link in links], axis=1)
 
 
 def _thinned(tables: Monitoring, share: float, seed: int) -> Monitoring:

@@ -95,6 +95,22 @@ class LinkSeries(NamedTuple):
     severity: Floats
 
 
+class WatchedLink(NamedTuple):
+    """A link over all intervals.
+
+    Attributes:
+        series: What is measured of it, and what is true.
+        demand: Transfers that its site asks for on it.
+        calm_rtt_s: Round trip, had nothing befallen it, (intervals,).
+        calm_loss: Share of packets lost, likewise.
+    """
+
+    series: LinkSeries
+    demand: Demand
+    calm_rtt_s: Floats
+    calm_loss: Floats
+
+
 class Conditions(NamedTuple):
     """A link at each probe, shape (intervals, probes in an interval); as `sim.traces.Trace` has them."""
 
@@ -163,7 +179,7 @@ def watch_link(
     interval_s: float,
     trouble: LinkTrouble,
     seed: int,
-) -> tuple[LinkSeries, Demand]:
+) -> WatchedLink:
     """One link over all intervals; ``hours`` is the local hour at the start of each, ``courses`` its own."""
     intervals, per = len(hours), max(round(interval_s / scenario.probe.period_s), 1)
     period_s = interval_s / per
@@ -185,7 +201,7 @@ def watch_link(
     true_loss = true.loss.mean(axis=1)
     nominal = float(calm.capacity.mean())
     middle = slice(per // 2, None, per)
-    return LinkSeries(
+    series = LinkSeries(
         capacity=np.full(intervals, nominal),
         rtt_s=probes.rtt_s.mean(axis=1),
         rtt_p95_s=np.quantile(probes.rtt_s, 0.95, axis=1),
@@ -207,7 +223,8 @@ def watch_link(
         cross_streams=true.cross_streams.mean(axis=1),
         incident=state.course[0, middle],
         severity=state.severity[0].reshape(intervals, per).max(axis=1),
-    ), demand
+    )
+    return WatchedLink(series, demand, calm.rtt_s.mean(axis=1), calm.loss.mean(axis=1))
 
 
 def carry(asked: Floats, room: Floats) -> tuple[Floats, Floats]:

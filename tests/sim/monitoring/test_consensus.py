@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim.monitoring.consensus import ConsensusModel, Network, dwcp_mode, watch_group
+from sim.monitoring.consensus import (
+    LAN_RTT_S,
+    PORT_QUEUE_S,
+    ConsensusModel,
+    Network,
+    dwcp_mode,
+    watch_group,
+)
 from sim.monitoring.quorum import (
     FLUSH_S,
     PBFT,
@@ -14,6 +21,7 @@ from sim.monitoring.quorum import (
     Group,
     answers,
     draw_absences,
+    expected_s,
     quorum_s,
 )
 from sim.units import GBIT, MBIT
@@ -21,16 +29,15 @@ from sim.units import GBIT, MBIT
 MINUTES = 1440
 
 
-def watched(
-    model: ConsensusModel, group: Group, trouble: tuple[int, float] = (0, 0.0)
-) -> dict[str, np.ndarray]:
-    shape = (MINUTES, group.replicas - 1)
-    slow = np.zeros(shape)
-    slow[: trouble[0], 0] = trouble[1]
+def watched(model: ConsensusModel, group: Group, slow: int = 0, times: float = 1.0) -> dict[str, np.ndarray]:
+    """A day of a group; in the first hour and a half, so many of its followers are so many times as far."""
+    calm = np.full((MINUTES, group.replicas - 1), 0.05)
+    rtt_s = calm.copy()
+    rtt_s[:90, :slow] *= times
     seen = watch_group(
         model,
         group,
-        Network(np.full(shape, 0.05), np.zeros(shape), slow),
+        Network(rtt_s, np.zeros_like(calm), calm, np.zeros_like(calm)),
         np.arange(MINUTES) / 60 % 24,
         interval_s=60.0,
         seed=1,
@@ -94,11 +101,38 @@ def test_what_the_published_anomalies_do_is_seen_where_they_are() -> None:
     assert (seen["intensity"][kinds == ""] == 0).all()
 
 
-def test_a_congestion_of_one_of_its_links_is_one_of_the_group() -> None:
-    seen = watched(CALM, RAFT_OF_5, trouble=(90, 0.4))
+def test_the_mean_time_of_a_quorum_is_that_of_many_rounds() -> None:
+    rng = np.random.default_rng(4)
+    rtt = np.array([0.02, 0.03, 0.05, 0.08])
+    loss = np.array([0.05, 0.0, 0.02, 0.01])
+    rounds = quorum_s(answers(np.tile(rtt, (400_000, 1)), np.tile(loss, (400_000, 1)), 0.0, rng), 3)
+    assert expected_s(rtt[None], loss[None], 3)[0] == pytest.approx(rounds.mean(), rel=0.03)
+
+
+def test_trouble_of_links_is_a_congestion_of_the_group_where_its_quorum_waits_for_them() -> None:
+    seen = watched(CALM, RAFT_OF_5, slow=3, times=1.4)
     assert (seen["anomaly"][:90] == "congestion").all()
-    assert (seen["intensity"][:90] == 0.4).all()
     assert (seen["anomaly"][90:] == "").all()
+    longer = (0.05 * 1.4 + FLUSH_S) / (0.05 + FLUSH_S)
+    assert seen["intensity"][:90] == pytest.approx(np.full(90, (longer - 1) / 4))
+
+
+def test_where_a_quorum_answers_without_the_troubled_links_nothing_is_wrong() -> None:
+    seen = watched(CALM, RAFT_OF_5, slow=2, times=20.0)
+    assert set(seen["anomaly"]) == {""}
+    assert (seen["intensity"] == 0).all()
+
+
+def test_a_congestion_within_a_site_fills_the_queue_of_a_switch() -> None:
+    local = np.full((MINUTES, 4), LAN_RTT_S)
+    network = Network(local, np.zeros_like(local), local, np.zeros_like(local))
+    hours = np.arange(MINUTES) / 60 % 24
+    model = replace(CALM, anomalies_per_day=60.0)
+    columns = watch_group(model, RAFT_OF_5, network, hours, interval_s=60.0, seed=1, number=0)
+    kind, intensity, took = (np.asarray(columns[name]) for name in ("anomaly", "intensity", "round_s"))
+    crowded = (kind == "congestion") & (intensity > 0.5)
+    longer = took[crowded].mean() - took[kind == ""].mean()
+    assert longer == pytest.approx(intensity[crowded].mean() * PORT_QUEUE_S, rel=0.15)
 
 
 @pytest.mark.parametrize(("replicas", "protocol"), [(3, RAFT), (7, RAFT), (4, PBFT)])
