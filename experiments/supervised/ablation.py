@@ -79,7 +79,7 @@ def ablation(folders: Sequence[Path]) -> list[Gain]:
 
 def ablation_table(gains: Sequence[Gain]) -> Table:
     """The gains as a table for a terminal."""
-    table = Table("inputs", "policy", "episodes", "cost", "95 % interval", "inputs")
+    table = Table("inputs", "policy", "episodes", "cost", "95 % interval", "")
     for one in gains:
         low, high = one.difference.low, one.difference.high
         table.add_row(
