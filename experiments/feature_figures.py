@@ -35,8 +35,10 @@ def correlation_figure(frame: pd.DataFrame, pipeline: Pipeline) -> Figure:
 def distribution_figure(frame: pd.DataFrame, pipeline: Pipeline) -> Figure:
     """How the quantities spread."""
     chosen = list(pipeline.measured)[:8]
-    figure, charts = panels(2, 4, 4.6, "How do the quantities spread?", "Minutes of all, in 40 bins each.")
-    for axes, one in zip(charts, chosen, strict=False):
+    figure, charts = panels(
+        len(chosen), 4, 4.6, "How do the quantities spread?", "Minutes of all, in 40 bins each."
+    )
+    for axes, one in zip(charts, chosen, strict=True):
         values = frame[one.name].dropna().to_numpy()
         positive = values[values > 0]
         wide = len(positive) > 0.5 * len(values) and np.quantile(positive, 0.99) > 20 * np.quantile(
@@ -53,8 +55,6 @@ def distribution_figure(frame: pd.DataFrame, pipeline: Pipeline) -> Figure:
             f"{one.name} [{one.unit}]" if one.unit else one.name, fontsize=9, loc="left", color=INK
         )
         axes.set_yticks([])
-    for axes in charts[len(chosen) :]:
-        axes.set_visible(False)
     figure.subplots_adjust(left=0.03, right=0.985, top=0.8, bottom=0.09, hspace=0.55, wspace=0.15)
     return figure
 
@@ -64,7 +64,7 @@ def temporal_figure(frame: pd.DataFrame, pipeline: Pipeline) -> Figure:
     hour = np.arctan2(frame["hour_sin"], frame["hour_cos"]) * 12 / np.pi % 24
     followed = [one.name for one in pipeline.measured if one.followed][:4]
     figure, charts = panels(
-        1,
+        len(followed),
         len(followed),
         3.0,
         "What does a day look like?",

@@ -71,7 +71,7 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
     lines = -(-len(scenarios) // columns)
     height = 1.35 + lines * (LINE_IN * len(policies) + 0.7)
     figure, charts = panels(
-        lines,
+        len(scenarios),
         columns,
         height,
         "What does each policy cost beside the best static one?",
@@ -79,9 +79,6 @@ def cost_by_scenario(costs: pd.DataFrame, split: str) -> Figure:
     )
     low, high = _limits(costs)
     for number, axes in enumerate(charts):
-        if number >= len(scenarios):
-            axes.set_visible(False)
-            continue
         rows = costs[costs["scenario"] == scenarios[number]]
         axes.axvline(100, color=PAR, linewidth=1.2, zorder=1)
         for row in rows.to_dict("records"):
@@ -123,7 +120,7 @@ def confusion_with_oracle(tables: Mapping[tuple[str, str], pd.DataFrame]) -> Fig
     lines = -(-len(tables) // columns)
     height = 1.5 + 2.4 * lines
     figure, charts = panels(
-        lines,
+        len(tables),
         columns,
         height,
         "Where do policies answer unlike the one-step oracle?",
@@ -131,9 +128,6 @@ def confusion_with_oracle(tables: Mapping[tuple[str, str], pd.DataFrame]) -> Fig
         "deltas.",
     )
     for number, axes in enumerate(charts):
-        if number >= len(tables):
-            axes.set_visible(False)
-            continue
         (policy, kind), table = list(tables.items())[number]
         axes.imshow(table.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for (line, column), share in np.ndenumerate(table.to_numpy()):

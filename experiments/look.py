@@ -79,15 +79,17 @@ def page(height_in: float, question: str, note: str) -> tuple[Figure, Axes]:
     return figure, charts[0]
 
 
-def panels(lines: int, columns: int, height_in: float, question: str, note: str) -> tuple[Figure, list[Axes]]:
-    """A figure with a grid of charts, row by row, under the question that they answer."""
+def panels(count: int, columns: int, height_in: float, question: str, note: str) -> tuple[Figure, list[Axes]]:
+    """A figure with so many charts, row by row, under the question that they answer."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DOTS_AN_INCH, facecolor="white")
         FigureCanvasAgg(figure)
-        charts = figure.subplots(lines, columns, squeeze=False)
+        charts = figure.subplots(-(-count // columns), columns, squeeze=False)
+    for axes in charts.flat[count:]:
+        axes.set_visible(False)
     figure.text(0.012, 1 - 0.14 / height_in, question, fontsize=13, fontweight="bold", va="top", color=INK)
     figure.text(0.012, 1 - 0.43 / height_in, note, fontsize=9.5, va="top", color=NOTE)
-    return figure, list(charts.flat)
+    return figure, list(charts.flat[:count])
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:

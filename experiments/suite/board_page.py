@@ -79,7 +79,7 @@ def board_figure(board: Board) -> Figure:
     lines = board.standings
     height = 1.7 + max(0.25 * len(lines), 2.6)
     figure, (left, right) = panels(
-        1,
+        2,
         2,
         height,
         f"{board.task.capitalize()}: what does each policy cost beside the best static one?",

@@ -83,17 +83,13 @@ def watched_days(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     lines = -(-len(days) // columns)
     height = 1.2 + 1.9 * lines
     figure, charts = panels(
-        lines,
+        len(days),
         columns,
         height,
         "Do the models stay as good as they were?",
         "Blue: mean accuracy of a day's feedback. Orange: share of features that drift. Grey: bars for both.",
     )
-    for number, axes in enumerate(charts):
-        if number >= len(days):
-            axes.set_visible(False)
-            continue
-        title, rows = list(days.items())[number]
+    for axes, (title, rows) in zip(charts, days.items(), strict=True):
         at = [row["day"] for row in rows]
         axes.axhline(0.85, color=PAR, linewidth=1, linestyle=(0, (4, 3)))
         axes.axhline(0.3, color=PAR, linewidth=1, linestyle=(0, (4, 3)))
@@ -120,7 +116,7 @@ def scores_by_truth(
         note: Below it.
     """
     height = 3.6
-    figure, charts = panels(1, len(scores), height, question, note)
+    figure, charts = panels(len(scores), len(scores), height, question, note)
     for axes, (name, (values, truth, threshold)) in zip(charts, scores.items(), strict=True):
         shown = np.log10(np.maximum(values, 1e-9))
         low, high = np.quantile(shown, (0.001, 0.999))

@@ -68,7 +68,7 @@ def interval_figure(true: Floats, quantiles: Floats, levels: Sequence[float]) ->
         levels: Which.
     """
     figure, (scatter, shares) = panels(
-        1,
+        2,
         2,
         4.0,
         "Do predictions hold, and do their intervals?",
@@ -105,7 +105,7 @@ def error_figure(errors: Mapping[str, Mapping[str, float]], ceiling: Mapping[str
         ceiling: By quantity where it is known, likewise.
     """
     figure, charts = panels(
-        1,
+        len(errors),
         len(errors),
         3.2,
         "How much nearer is a forecast than the last value?",

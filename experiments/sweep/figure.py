@@ -30,19 +30,16 @@ def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
         return None
     columns, lines = min(COLUMNS, len(keys)), -(-len(keys) // COLUMNS)
     figure, charts = panels(
-        lines,
+        len(keys),
         columns,
         1.2 + 2.5 * lines,
         "Which of the swept settings matter?",
         "Validation cost, % of the best static policy's. A dot a run, a line for the median.",
     )
     names = endings(keys)
-    for number, axes in enumerate(charts):
-        if number >= len(keys):
-            axes.set_visible(False)
-            continue
-        _panel(axes, shown, keys[number])
-        axes.set_xlabel(names[keys[number]])
+    for axes, key in zip(charts, keys, strict=True):
+        _panel(axes, shown, key)
+        axes.set_xlabel(names[key])
     _legend(figure, shown)
     height = 1.2 + 2.5 * lines
     figure.subplots_adjust(

@@ -50,7 +50,7 @@ def gap_against_knobs(
     lines = -(-len(names) // _COLUMNS)
     height = 0.9 + 2.4 * lines
     figure, charts = panels(
-        lines,
+        len(names),
         _COLUMNS,
         height,
         f"Where does {name} do worst, around {base.name}?",
@@ -58,9 +58,6 @@ def gap_against_knobs(
     )
     ranks = {one.found.number: rank for rank, one in enumerate(found[1:], 1)}
     for number, axes in enumerate(charts):
-        if number >= len(names):
-            axes.set_visible(False)
-            continue
         _panel(axes, frame, names[number], ranks, colour(name, kind))
         if number % _COLUMNS:
             axes.tick_params(labelleft=False)
