@@ -85,17 +85,16 @@ def run_testbed(config: TestbedConfig, results: Path, console: Console) -> RealR
             with tempfile.TemporaryDirectory(prefix="dwcp-testbed-") as room:
                 bar.update(line, description=f"payloads of seed {seed}")
                 episode, payloads = _episode(config, scenario, seed, Path(room))
+                simulated: dict[str, _Simulated] = {}
                 for _, repeat, name in plays:
                     stage = Stage(episode, payloads, env, _drawn(path, seed, repeat))
                     bar.update(line, description=f"{label(name)}, seed {seed}")
-                    noted, simulated = _simulated(stage, policies[name])  # first: it compiles kernels
-                    cost_s = _mean_cost_s(stage, policies[name], simulated)
+                    if name not in simulated:  # before it is played for real: this compiles kernels
+                        simulated[name] = _simulated(stage, policies[name])
                     found = _play(stage, policies[name], over_s - time.monotonic(), lambda: bar.advance(line))
                     if found is not None:
                         real, waited_s, why_not = found
-                        takes.append(
-                            Take(label(name), seed, repeat, real, simulated, cost_s, noted, waited_s)
-                        )
+                        takes.append(Take(label(name), seed, repeat, real, *simulated[name], waited_s))
     if not takes:
         problem = f"expected at least one play in {config.minutes:g} minutes, got none"
         raise InputError(config.name, "minutes", f"{problem}; allow more, or ask for fewer transfers")
@@ -163,21 +162,30 @@ def _episode(
     return as_measured(drawn, payloads, ZstdCodec(), HdeCodec()), payloads
 
 
-def _simulated(stage: Stage, policy: Policy) -> tuple[Decisions, World]:
-    """What the simulator makes of a stage under a policy."""
-    noted = Decisions()
-    world = play(stage.env, stage.episode, policy, watch=lambda at, seen, done: noted(at, seen, int(done)))
-    return noted, world
+class _Simulated(NamedTuple):
+    """What the simulator makes of a stage under a policy, whatever packets its path loses in a play.
+
+    Attributes:
+        world: The episode as it was drawn, played to its end.
+        cost_s: Mean cost over which packets the path loses: for real it is one draw of many.
+        noted: The questions and answers of that world.
+    """
+
+    world: World
+    cost_s: float
+    noted: Decisions
 
 
-def _mean_cost_s(stage: Stage, policy: Policy, world: World) -> float:
-    """What a stage costs in the mean over which packets the path loses: for real it is one draw of many."""
+def _simulated(stage: Stage, policy: Policy) -> _Simulated:
+    env, episode, noted = stage.env, stage.episode, Decisions()
+    world = play(env, episode, policy, watch=lambda at, seen, done: noted(at, seen, int(done)))
     if stage.path.loss == 0:
-        return world.cost
-    rng = stream(stage.episode.seed, "packets that a testbed's path may lose")
-    shape = stage.episode.loss_gaps.shape
-    draws = (replace(stage.episode, loss_gaps=rng.standard_exponential(shape)) for _ in range(_DRAWS))
-    return float(np.mean([play(stage.env, one, policy).cost for one in draws]))
+        return _Simulated(world, world.cost, noted)
+    rng = stream(episode.seed, "packets that a testbed's path may lose")
+    shape = episode.loss_gaps.shape
+    draws = (replace(episode, loss_gaps=rng.standard_exponential(shape)) for _ in range(_DRAWS))
+    cost_s = float(np.mean([play(env, one, policy).cost for one in draws]))
+    return _Simulated(world, cost_s, noted)
 
 
 def _play(
