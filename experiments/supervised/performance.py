@@ -21,6 +21,7 @@ from agents.supervised.performance import (
     PerformancePredictor,
     likeliest,
     performance_part,
+    throughput,
     within,
 )
 from experiments.supervised.config import ModelsConfig
@@ -178,19 +179,19 @@ def _measures(where: str, found: Sequence[_Found], futures: int, target: float =
             f"throughput within {WITHIN:.0%}{where}",
             share(
                 lambda one: (
-                    one.outcomes.size_bytes / one.said[:, SAID_S],
+                    throughput(one.outcomes.size_bytes, one.said[:, SAID_S]),
                     one.outcomes.size_bytes / one.outcomes.seconds,
                 )
             ),
             naive=share(
                 lambda one: (
-                    one.outcomes.size_bytes / one.outcomes.rows[:, _ALONE_S],
+                    throughput(one.outcomes.size_bytes, one.outcomes.rows[:, _ALONE_S]),
                     one.outcomes.size_bytes / one.outcomes.seconds,
                 )
             ),
             ceiling=ceiling,
             target=target,
-            baseline="size over the same estimate",
+            baseline="of the same estimate",
             bound="as above",
         ),
         Measure(
