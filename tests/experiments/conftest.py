@@ -219,7 +219,7 @@ class Linear:
             helper.make_node("ArgMax", ["scores"], ["action"], axis=1, keepdims=0),
         ]
         weights = self.weights if weights is None else weights
-        obs = helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", 3])
+        obs = helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", len(weights)])
         return self.model(nodes, [obs], [numpy_helper.from_array(weights, "weights")])
 
     def masked_graph(self):

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from experiments.shadow.bundle import open_bundle
 from experiments.shadow.decision_log import ELSE, read_log
@@ -19,36 +18,21 @@ from sim.errors import InputError
 NAMES, ACTIONS = ("rtt_ms", "size_mb"), ["zstd", "hde"]
 
 
-def made(path, weights, name):
+def made(path, linear, weights, name):
     """A bundle that takes zstd where ``weights * features`` is at most 0."""
-    nodes = [
-        helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
-        helper.make_node("ArgMax", ["scores"], ["action"], axis=1, keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "linear",
-        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", 2])],
-        [
-            helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 2]),
-        ],
-        [numpy_helper.from_array(np.column_stack([[0, 0], weights]).astype(np.float32), "weights")],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(proto, {"action_sizes": "[2]", "scores": "action_values"})
+    graph = linear.graph(np.column_stack([[0, 0], weights]).astype(np.float32))
     features = [{"name": one, "unit": "", "low": -10, "high": 10} for one in NAMES]
     told = Told(name, "other", "compression", features, ACTIONS, {"kind": "Discrete", "sizes": [2]})
     rows = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
     checked = ParityRows(rows, (rows @ np.array(weights, np.float32) > 0).astype(int))
-    return write_bundle(path, proto, told, checked, rows)
+    return write_bundle(path, graph, told, checked, rows)
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
+def bundles(tmp_path_factory, linear):
     folder = tmp_path_factory.mktemp("bundles")
-    made(folder / "rtt.zip", [1, 0], "rtt")
-    made(folder / "size.zip", [0, 1], "size")
+    made(folder / "rtt.zip", linear, [1, 0], "rtt")
+    made(folder / "size.zip", linear, [0, 1], "size")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from agents.supervised.cost_model import FEWEST, CostModel
 from envs.features import CODEC_FEATURES
@@ -25,30 +24,15 @@ SETTINGS = read_gates(
 ).retraining
 
 
-def by_size(path, name="by_size"):
+def by_size(path, linear, name="by_size"):
     """A bundle that takes hde where the payload is above 0, however far the path."""
-    nodes = [
-        helper.make_node("MatMul", ["obs", "weights"], ["scores"]),
-        helper.make_node("ArgMax", ["scores"], ["action"], axis=1, keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "linear",
-        [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["batch", 2])],
-        [
-            helper.make_tensor_value_info("action", TensorProto.INT64, ["batch"]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 2]),
-        ],
-        [numpy_helper.from_array(np.array([[0, 0], [0, 1]], np.float32), "weights")],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(proto, {"action_sizes": "[2]", "scores": "action_values"})
+    graph = linear.graph(np.array([[0, 0], [0, 1]], np.float32))
     features = [
         {"name": one, "unit": "", "low": -4, "high": 4, "scale": "linear", "about": ""} for one in NAMES
     ]
     told = Told(name, "learner", "compression", features, ACTIONS, {"kind": "Discrete", "sizes": [2]})
     rows = stream(0, "parity").normal(size=(500, 2)).astype(np.float32)
-    return write_bundle(path, proto, told, ParityRows(rows, (rows[:, 1] > 0).astype(int)), rows)
+    return write_bundle(path, graph, told, ParityRows(rows, (rows[:, 1] > 0).astype(int)), rows)
 
 
 def true_costs(rows):
@@ -66,10 +50,10 @@ class Clock:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, linear):
     clock = Clock()
     store = Store(tmp_path / "store", clock, create=True)
-    model = store.add_model(tmp_path / "by_size.zip", by_size(tmp_path / "by_size.zip").manifest)
+    model = store.add_model(tmp_path / "by_size.zip", by_size(tmp_path / "by_size.zip", linear).manifest)
     store.set_role("incumbent", model.version)
     yield store, clock, tmp_path
     store.close()
@@ -129,10 +113,12 @@ def test_a_successor_finds_what_the_current_model_overlooks_and_becomes_the_cand
     assert not validate(own, before, after).passed
 
 
-def test_a_successor_that_is_no_better_is_no_candidate(site, monkeypatch):
+def test_a_successor_that_is_no_better_is_no_candidate(site, linear, monkeypatch):
     store, clock, folder = site
     serve(store, clock, 300)
-    monkeypatch.setattr("experiments.rollout.retrain.taught", lambda path, *_: by_size(path, path.stem))
+    monkeypatch.setattr(
+        "experiments.rollout.retrain.taught", lambda path, *_: by_size(path, linear, path.stem)
+    )
     made = retrain(store, SETTINGS, folder, seed=1)
     assert made.validation.saved.value == 0.0
     assert not made.validation.passed
