@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from experiments.sweep.expansion import SEED, endings, written
+from experiments.sweep.expansion import endings, told, written
 from experiments.sweep.progress import Progress, progress
 from experiments.sweep.scheduler import Standing
 from experiments.sweep.worker import Job
@@ -25,7 +25,7 @@ class Board:
     Args:
         console: Where.
         jobs: Jobs by digest, in their order.
-        values: For each digest the values that tell it apart.
+        values: For each digest the values that tell it apart; both may grow while it draws.
         before: How many runs were done already.
     """
 
@@ -42,7 +42,6 @@ class Board:
         self._before = before
         self._told: set[str] = set()
         self._ends: dict[str, Progress] = {}
-        self._keys = list(dict.fromkeys(key for own in values.values() for key in own))
         self._live = Live(console=console, refresh_per_second=_SECONDS, transient=True)
 
     def __enter__(self) -> "Board":
@@ -67,22 +66,23 @@ class Board:
             if digest not in self._told:
                 self._told.add(digest)
                 problem = standing.failed.get(digest, "")
+                end = f"failed: {problem}" if problem else "done"
                 self._console.print(
-                    f"{digest}  {self._name(digest)}  {'failed: ' + problem if problem else 'done'}  "
-                    f"({self._count(standing)})",
+                    f"{digest}  {told(self._values.get(digest, {}))}  {end}  ({self._count(standing)})",
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
 
     def _table(self, standing: Standing) -> Table:
-        names = endings(self._keys)
+        keys = list(dict.fromkeys(key for own in self._values.values() for key in own))
+        names = endings(keys)
         table = Table(box=None, pad_edge=False)
-        for name in ("run", *(names[key] for key in self._keys), "state", "validation, %"):
+        for name in ("run", *(names[key] for key in keys), "state", "validation, %"):
             table.add_column(name, no_wrap=True)
         ended = [*reversed(standing.done)]
         rows = [*standing.running, *standing.failed, *ended, *standing.waiting]
         for digest in rows[: max(3, self._console.height - _OUTSIDE)]:
             values = self._values.get(digest, {})
-            cells = [written(values[key]) if key in values else "" for key in self._keys]
+            cells = [written(values[key]) if key in values else "" for key in keys]
             state, cost = self._state(digest, standing)
             table.add_row(digest, *cells, state, cost)
         return table
@@ -106,11 +106,6 @@ class Board:
         total = done + len(standing.failed) + len(standing.running) + len(standing.waiting)
         failed = f", {len(standing.failed)} failed" if standing.failed else ""
         return f"{done} of {total} done{failed}, {len(standing.running)} running"
-
-    def _name(self, digest: str) -> str:
-        names = endings(self._keys)
-        values = self._values.get(digest, {})
-        return " ".join(f"{names.get(key, SEED)}={written(value)}" for key, value in values.items())
 
 
 def _stage(far: Progress) -> str:

@@ -1,12 +1,16 @@
 """Tuning: the study finds what is best, cuts short what is poor, and goes on where it was left."""
 
+import io
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from experiments.run_folder import RunFolder
+from experiments.sweep.board import Board
 from experiments.sweep.config import read_sweep
 from experiments.sweep.history import best_trial, trials_frame, write_history, write_tuned
 from experiments.sweep.scheduler import ATTEMPTS, Ended
@@ -113,6 +117,15 @@ def test_the_search_begins_with_the_config_ends_near_the_optimum_and_cuts_poor_t
     assert (cut["validations"] >= 2).all()  # one is the warm-up
     assert sum(scheduler.legs.values()) < 24 * LEGS
     assert len(scheduler.stopped) == len(cut)
+
+
+def test_lines_of_trials_name_their_settings_though_these_come_one_by_one(tuning):
+    search, lines = tuning(3), io.StringIO()
+    with Board(Console(file=lines, width=200), search.jobs, search.values) as board:
+        search.run(Pretended(), board)
+    first = lines.getvalue().splitlines()[0]
+    assert re.search(r"  rate=0\.0001 layers=\[64, 64\]", first), first
+    assert "(1 of 3 done" in first
 
 
 def test_the_same_seed_gives_the_same_study_with_one_worker(tuning, tmp_path):
