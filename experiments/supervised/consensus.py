@@ -291,10 +291,7 @@ def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> ND
 
 
 def _causes(config: ModelsConfig, test: Rounds) -> NDArray[np.int64]:
-    """Kinds of steps, `_OF_LINK` where it is not the group's own trouble but a link's, (groups, times).
-
-    A link's trouble slows those that answer over it; where a quorum answers without them, no one sees it.
-    """
+    """Kinds of steps, `_OF_LINK` where it is not the group's own trouble but a link's, (groups, times)."""
     model, half_s = estate(config).consensus, 0.5 * (test.time_s[1] - test.time_s[0])
     moments_s = test.time_s - half_s
     causes = test.kind.copy()
