@@ -84,10 +84,10 @@ def _short(value: str) -> str:
 
 def _legend(figure: Figure, frame: pd.DataFrame) -> None:
     kinds = dict(zip(frame["policy"], frame["kind"], strict=True))
-    right = 0.988
+    right, top = 0.988, 1 - 0.14 / figure.get_figheight()  # beside the question
     for policy, kind in reversed(kinds.items()):
         text = figure.text(
-            right, 0.995, policy, color=colour(policy, kind) if len(kinds) > 1 else INK,
+            right, top, policy, color=colour(policy, kind) if len(kinds) > 1 else INK,
             fontsize=10, fontweight="bold", ha="right", va="top",
         )  # fmt: skip
         right -= 0.012 * len(text.get_text()) + 0.01
