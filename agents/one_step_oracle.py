@@ -13,8 +13,8 @@ from sim.world import World
 class OneStepOracle(Policy):
     """Takes the codec under which this transfer, with path and cores to itself, would cost least.
 
-    It knows what no sender can (the true ratio, the true path) and ignores what matters between transfers:
-    that others share wire and cores, and that a baseline repays later.
+    It knows what no sender can (the true ratio, the true path, which packets will be lost) and ignores what
+    matters between transfers: that others share wire and cores, and that a baseline repays later.
 
     Args:
         codecs: What the actions stand for.
