@@ -111,7 +111,9 @@ def board_figure(board: Board) -> Figure:
     right.set_ylabel("")
     right.set_xlabel("the same, episode by episode")
     top, bottom = 1 - 0.75 / height, 0.5 / height
-    figure.subplots_adjust(left=0.2, right=0.8, top=top, bottom=bottom, wspace=0.13)
+    longest = max(len(line.policy) for line in lines)  # names stand left of the one chart, right of the other
+    sides = max(0.2, 0.01 + 0.0088 * longest), 1 - max(0.2, 0.06 + 0.0083 * longest)
+    figure.subplots_adjust(left=sides[0], right=sides[1], top=top, bottom=bottom, wspace=0.13)
     return figure
 
 
