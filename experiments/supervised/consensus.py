@@ -22,8 +22,8 @@ from experiments.supervised.task import Evaluation, Measure, Shipped, Task, Tell
 from experiments.supervised.telemetry import PartName, days, estate, grid, seed, telemetry
 from experiments.supervised.windows import HABIT, Windows, against_habit
 from sim.files import write_json
-from sim.monitoring.consensus import ANOMALIES
-from sim.monitoring.courses import draw_courses
+from sim.monitoring.consensus import ANOMALIES, draw_anomalies
+from sim.monitoring.courses import NONE
 from sim.monitoring.telemetry import draw_monitoring
 from sim.randomness import stream
 from sim.units import DAY
@@ -107,11 +107,13 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
     judged = _judged(test, network, trees)
     found = {name: detection(judged[name][0], judged[name][1], chosen[name]["threshold"]) for name in judged}
     tell("ceiling")
-    squares = _squares(config, folder, test, tell)
+    causes = _causes(config, test)
+    squares = _squares(config, folder, test, causes, tell)
     windows = test.windows
     events = windows.any_event
     quiet = int((windows.counted & ~events).sum())
-    of_windows = windows.sums(squares)[events]
+    sums = windows.sums(squares)
+    of_windows = sums[events]
     bound = best_of_both(of_windows, quiet)
     best = max(("autoencoder", "trees"), key=lambda name: chosen[name]["both"])
     curves = {name: curve(*pair) for name, pair in judged.items()}
@@ -164,11 +166,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
             "Limits": "Four published kinds of anomalies; what is none of them has not been tried.",
         },
         watched=_watched(config, folder, test, judged[best], chosen[best]["threshold"], tell),
-        tables={
-            "By kind of anomaly": _by_kind(
-                test, _causes(config, test), judged, chosen, best, windows.sums(squares), bound
-            )
-        },
+        tables={"By kind of anomaly": _by_kind(test, causes, judged, chosen, best, sums, bound)},
     )
 
 
@@ -260,7 +258,9 @@ def _judged(rounds: Rounds, network: Autoencoder, trees: Boosted) -> dict[str, A
     return {name: (np.concatenate(parts), truth) for name, parts in scores.items()}
 
 
-def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> NDArray[np.float64]:
+def _squares(
+    config: ModelsConfig, folder: Path, test: Rounds, causes: NDArray[np.int64], tell: Tell
+) -> NDArray[np.float64]:
     """Squared distance of each step from the same estate with nothing wrong, over noise, (groups, times)."""
     with_ = telemetry(config, folder.parent, "test", tell).consensus_rounds
     calm = estate(config)
@@ -276,7 +276,7 @@ def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> ND
         _logs(grid(table, "group", FEATURES).values)[:, :, list(_MOVING)] for table in (with_, without)
     )
     found = np.zeros(test.kind.shape)
-    for group, kind in enumerate(_causes(config, test)):
+    for group, kind in enumerate(causes):
         event = kind >= 0
         if not event.any():
             continue
@@ -292,22 +292,12 @@ def _squares(config: ModelsConfig, folder: Path, test: Rounds, tell: Tell) -> ND
 
 def _causes(config: ModelsConfig, test: Rounds) -> NDArray[np.int64]:
     """Kinds of steps, `_OF_LINK` where it is not the group's own trouble but a link's, (groups, times)."""
-    model, half_s = estate(config).consensus, 0.5 * (test.time_s[1] - test.time_s[0])
-    moments_s = test.time_s - half_s
+    model, duration_s = estate(config).consensus, days(config, "test") * DAY
+    middle_s = test.time_s - 0.5 * (test.time_s[1] - test.time_s[0])
     causes = test.kind.copy()
     for number, kind in enumerate(causes):
-        dice = stream(seed(config, "test"), f"anomalies {number}")  # those of the simulator
-        own = draw_courses(
-            ANOMALIES,
-            model.anomalies_per_day,
-            0.0,
-            entities=1,
-            duration_s=days(config, "test") * DAY,
-            rng=dice,
-        )
-        row = np.searchsorted(own.start_s, moments_s, side="right") - 1
-        inside = (row >= 0) & (moments_s < np.append(own.end_s, -np.inf)[row])
-        kind[(kind >= 0) & ~inside] = _OF_LINK
+        own = draw_anomalies(model, duration_s, seed(config, "test"), number)(middle_s)
+        kind[(kind >= 0) & (own.kind == NONE)] = _OF_LINK
     return causes
 
 

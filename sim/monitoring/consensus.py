@@ -92,7 +92,7 @@ class Network(NamedTuple):
     calm_loss: Floats
 
 
-class _Trouble(NamedTuple):
+class Trouble(NamedTuple):
     """What is wrong at each of some moments."""
 
     kind: Ints
@@ -127,7 +127,7 @@ def watch_group(
     """
     intervals = len(hours)
     edges = np.arange(intervals + 1) * np.float64(interval_s)
-    trouble = _anomalies(model, float(edges[-1]), stream(seed, f"anomalies {number}"))
+    trouble = draw_anomalies(model, float(edges[-1]), seed, number)
     rng = stream(seed, f"consensus {number}")
     arrival = _arrivals(model, hours, interval_s, edges, trouble, rng, stream(seed, f"flood {number}"))
     at = np.minimum((arrival / interval_s).astype(np.int64), intervals - 1)
@@ -149,7 +149,7 @@ def watch_group(
     liars = stream(seed, f"liars {number}")
     for start in range(0, len(arrival), _AT_ONCE):
         some = slice(start, start + _AT_ONCE)
-        trouble_now = _Trouble(now.kind[some], now.intensity[some])
+        trouble_now = Trouble(now.kind[some], now.intensity[some])
         ways = Network(*(column[at[some]] for column in network))
         round_s[some] = _rounds(group, ways, absent[at[some]], trouble_now, rng, liars)
     commit = begin + service + round_s
@@ -192,33 +192,36 @@ def _slowdown(group: Group, network: Network, absent: Bools) -> Floats:
     return times
 
 
-def _labels(own: _Trouble, slowdown: Floats) -> _Trouble:
+def _labels(own: Trouble, slowdown: Floats) -> Trouble:
     """What is wrong with a group in each interval: what befell it, else what its links' trouble does to it.
 
     The intensity of the latter is that of a congestion of its own which would slow its rounds as much.
     """
     slow = (own.kind == NONE) & (slowdown >= _FELT)
     kind = np.where(slow, _NAMES.index("congestion"), own.kind)
-    return _Trouble(kind, np.where(slow, np.minimum((slowdown - 1) / _CROWDED, 1.0), own.intensity))
+    return Trouble(kind, np.where(slow, np.minimum((slowdown - 1) / _CROWDED, 1.0), own.intensity))
 
 
-class _Anomalies(NamedTuple):
+class Anomalies(NamedTuple):
     """Anomalies of a group; call it with moments."""
 
     courses: Courses
     intensity: Floats
 
-    def __call__(self, moments_s: Floats) -> _Trouble:
+    def __call__(self, moments_s: Floats) -> Trouble:
+        """What is wrong at these moments; `NONE` and 0 where nothing is."""
         row = np.searchsorted(self.courses.start_s, moments_s, side="right") - 1
         row[moments_s >= np.append(self.courses.end_s, -np.inf)[row]] = NONE
-        return _Trouble(np.append(self.courses.kind, NONE)[row], np.append(self.intensity, 0.0)[row])
+        return Trouble(np.append(self.courses.kind, NONE)[row], np.append(self.intensity, 0.0)[row])
 
 
-def _anomalies(model: ConsensusModel, duration_s: float, rng: np.random.Generator) -> _Anomalies:
+def draw_anomalies(model: ConsensusModel, duration_s: float, seed: int, number: int) -> Anomalies:
+    """What befalls a group of this number by itself, whatever its links do; the dice are its own."""
+    rng = stream(seed, f"anomalies {number}")
     courses = draw_courses(
         ANOMALIES, model.anomalies_per_day, 0.0, entities=1, duration_s=duration_s, rng=rng
     )
-    return _Anomalies(courses, rng.uniform(_LEAST_INTENSITY, 1.0, len(courses.entity)))
+    return Anomalies(courses, rng.uniform(_LEAST_INTENSITY, 1.0, len(courses.entity)))
 
 
 def _arrivals(
@@ -226,7 +229,7 @@ def _arrivals(
     hours: Floats,
     interval_s: float,
     edges: Floats,
-    trouble: _Anomalies,
+    trouble: Anomalies,
     rng: np.random.Generator,
     flood: np.random.Generator,
 ) -> Floats:
@@ -241,7 +244,7 @@ def _arrivals(
     return np.sort(np.concatenate((usual_at, more_at)))
 
 
-def _elections(edges: Floats, trouble: _Anomalies, rng: np.random.Generator) -> Floats:
+def _elections(edges: Floats, trouble: Anomalies, rng: np.random.Generator) -> Floats:
     """Moments at which the leader changes: a Poisson process, thinned where it is slower than the worst."""
     worst = ELECTIONS_PER_S + STORM_PER_S * _LYING
     moments = np.sort(rng.uniform(0, edges[-1], rng.poisson(worst * edges[-1])))
@@ -254,7 +257,7 @@ def _rounds(
     group: Group,
     network: Network,
     absent: Bools,
-    now: _Trouble,
+    now: Trouble,
     rng: np.random.Generator,
     liars: np.random.Generator,
 ) -> Floats:
