@@ -1,5 +1,6 @@
 """The figure of a sweep: validation cost against each key that is swept."""
 
+import json
 import math
 from typing import Final
 
@@ -15,7 +16,7 @@ from experiments.sweep.results import FIXED, LEARNED
 COLUMNS: Final = 3
 MOST_KEYS: Final = 9
 """More panels than this no one reads."""
-_LABEL: Final = 9
+_LABEL: Final = 11
 """Letters that fit below a dot."""
 
 
@@ -28,11 +29,12 @@ def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
         shown = frame[(frame["kind"] != "static") & frame["validation_cost"].notna()]
     if not keys or shown.empty:
         return None
-    columns, lines = min(COLUMNS, len(keys)), -(-len(keys) // COLUMNS)
+    columns = min(COLUMNS, len(keys))
+    height = 1.35 + 2.5 * -(-len(keys) // COLUMNS)
     figure, charts = panels(
         len(keys),
         columns,
-        1.2 + 2.5 * lines,
+        height,
         "Which of the swept settings matter?",
         "Validation cost, % of the best static policy's. A dot a run, a line for the median.",
     )
@@ -41,9 +43,8 @@ def cost_against_keys(frame: pd.DataFrame) -> Figure | None:
         _panel(axes, shown, key)
         axes.set_xlabel(names[key])
     _legend(figure, shown)
-    height = 1.2 + 2.5 * lines
     figure.subplots_adjust(
-        left=0.07, right=0.985, top=1 - 0.95 / height, bottom=0.5 / height, wspace=0.22, hspace=0.45
+        left=0.07, right=0.985, top=1 - 0.95 / height, bottom=0.65 / height, wspace=0.22, hspace=0.5
     )
     return figure
 
@@ -72,14 +73,24 @@ def _panel(axes: Axes, frame: pd.DataFrame, key: str) -> None:
         if min(spots.values()) > 0 and math.log10(max(spots.values()) / min(spots.values())) > 1.5:
             axes.set_xscale("log")
     else:
-        axes.set_xticks(range(len(order)), [_short(str(value)) for value in order])
+        axes.set_xticks(range(len(order)), [_short(str(value)) for value in order], fontsize=8.5)
         axes.set_xlim(-0.4, len(order) - 0.6)
     axes.grid(axis="y")
 
 
 def _short(value: str) -> str:
-    """What fits below a dot: of a long list its beginning."""
-    return value if len(value) <= _LABEL else value.lstrip("[").replace('"', "")[: _LABEL - 1] + "…"
+    """What fits below a dot: of a list its first entry and how many more, of a word its beginning."""
+    if not value.startswith("["):
+        return _cut(value)
+    entries = [str(entry) for entry in json.loads(value)]
+    if not entries:
+        return "none"
+    whole = ", ".join(entries)
+    return whole if len(whole) <= _LABEL else f"{_cut(entries[0])}\nand {len(entries) - 1} more"
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= _LABEL else f"{word[: _LABEL - 1]}…"
 
 
 def _legend(figure: Figure, frame: pd.DataFrame) -> None:
