@@ -150,9 +150,7 @@ class EnvLanes(ABC):
                 return
             for lane in chosen.tolist():
                 self._draw(lane)
-            quanta = np.array([self._quantum_s(self.episode(lane)) for lane in chosen.tolist()])
-            _start(chosen, self.places[chosen], quanta, self.world.arrays, self.seen)
-            self._advance(chosen, None)
+            self._start(chosen)
             self.seen.costs[chosen] = (
                 0.0  # what passes before the first question is charged to the first step
             )
@@ -162,6 +160,13 @@ class EnvLanes(ABC):
             f"none of {DRAWS} episodes of {scenario!r} asks dwcp/{type(self.env).__name__} a question; "
             "give the scenario more requests or larger ones"
         )
+
+    def begin_in_turn(self) -> None:
+        """Start the episodes of the pool, each on the lane of its number; one that asks nothing is at its end."""
+        if self._world is None:
+            self._world = self._make_world(self._pool)
+        self.places = self._every.copy()
+        self._start(self._every)
 
     def step(self, actions: NDArray[Any]) -> None:
         """Answer the open question of every lane and run it to its next; those at their end stay there.
@@ -173,6 +178,12 @@ class EnvLanes(ABC):
         self.seen, self._other = self._other, self.seen
         self._advance(self._every, actions)
         np.subtract(before, self.seen.costs, out=self.rewards)
+
+    def _start(self, lanes: Ints) -> None:
+        """Start lanes on their episodes and run them to their first questions."""
+        quanta = np.array([self._quantum_s(self.episode(lane)) for lane in lanes.tolist()])
+        _start(lanes, self.places[lanes], quanta, self.world.arrays, self.seen)
+        self._advance(lanes, None)
 
     def _run(self, lanes: Ints) -> None:
         """Run lanes to their next questions, and put these."""

@@ -14,7 +14,7 @@ from agents.learners.legs import Plan, train
 from agents.learners.models import load_model
 from agents.learners.settings import Learner
 from agents.learners.training_env import TrainingEpisode, training_episode
-from agents.play import play
+from agents.play import play, played_costs
 from agents.policy import Policy
 from agents.supervised.ensemble import Ensemble
 from agents.supervised.labels import Labels, Realised, joined, label, nn19_columns
@@ -209,13 +209,14 @@ def _train_learner(job: _Job) -> None:
     references = _references(job.run, config)
     settings = learner_of(config, job.name)
     env = episodes.make_env()
-    validation = [(place.scenario, episodes.draw(place)) for place in episodes.places("validation")]
+    validation = episodes.places("validation")
+    drawn = [episodes.draw(place) for place in validation]
 
     def validate(policy: Policy) -> float:
-        costs: dict[str, list[float]] = {}
-        for scenario, episode in validation:
-            costs.setdefault(scenario, []).append(play(env, episode, policy).cost)
-        return float(np.mean([np.mean(own) / references.best_static[name] for name, own in costs.items()]))
+        found: dict[str, list[float]] = {}
+        for place, cost in zip(validation, played_costs(env, drawn, policy), strict=True):
+            found.setdefault(place.scenario, []).append(float(cost))
+        return float(np.mean([np.mean(own) / references.best_static[name] for name, own in found.items()]))
 
     told = 0
 
