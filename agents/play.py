@@ -1,4 +1,4 @@
-"""The loops in which a policy meets the world: one episode, all of it to be looked at, or many for their cost."""
+"""The loops in which a policy meets the world: one episode to be looked at, or many for their cost."""
 
 from collections.abc import Callable, Sequence
 

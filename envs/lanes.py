@@ -162,7 +162,7 @@ class EnvLanes(ABC):
         )
 
     def begin_in_turn(self) -> None:
-        """Start the episodes of the pool, each on the lane of its number; one that asks nothing is at its end."""
+        """Start each episode of the pool on the lane of its number; one that asks nothing has ended."""
         if self._world is None:
             self._world = self._make_world(self._pool)
         self.places = self._every.copy()

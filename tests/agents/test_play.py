@@ -1,5 +1,7 @@
 """Many episodes played side by side cost what each of them costs alone, whatever the question."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -32,7 +34,7 @@ def network(env, rng):
     sizes = (len(env.features), 16, outputs)
     layers = [
         (rng.normal(0, 1, (into, out)).astype(np.float32), np.zeros(out, np.float32))
-        for into, out in zip(sizes, sizes[1:], strict=False)
+        for into, out in pairwise(sizes)
     ]
     return NetworkPolicy("untrained", layers, "tanh", space)
 
