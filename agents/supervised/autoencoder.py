@@ -18,6 +18,14 @@ LATEST: Final = 2
 """Last steps whose error counts where it is asked what is wrong now."""
 
 
+def robust_scaling(rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Median and scale of each feature, (F,): the quartile distance, or the deviation where that is 0."""
+    flat = rows.reshape(-1, rows.shape[-1]).astype(np.float64)
+    low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
+    spread = np.where(high > low, (high - low) / 1.349, flat.std(axis=0))
+    return middle, np.maximum(spread, LEAST_SPREAD)
+
+
 class Autoencoder(SequenceModel):
     """The error with which a window comes back through a narrow layer; trained on quiet windows only.
 
@@ -49,10 +57,7 @@ class Autoencoder(SequenceModel):
 
     def scaling(self, rows: Rows) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Median and quartile distance; where that is 0, the deviation; at least `LEAST_SPREAD`."""
-        flat = rows.reshape(-1, rows.shape[-1]).astype(np.float64)
-        low, middle, high = np.quantile(flat, (0.25, 0.5, 0.75), axis=0)
-        spread = np.where(high > low, (high - low) / 1.349, flat.std(axis=0))
-        return middle, np.maximum(spread, LEAST_SPREAD)
+        return robust_scaling(rows)
 
 
 class LatestAutoencoder(Autoencoder):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from agents.supervised.model import Model, Outputs, Part, Rows
 from agents.supervised.model_file import Arrays
@@ -33,6 +34,9 @@ class SequenceConfig:
         batch: Windows in one update.
         rate: Step size of Adam.
         clip: Standardised inputs beyond this many deviations are cut off.
+        span: Last steps that a detector speaks of, where it is shown more.
+        one_cycle: Whether the step size rises to ``rate`` over a tenth of the training and then falls to 0
+            (Smith, Topin: Super-Convergence. arXiv:1708.07120, 2017).
     """
 
     steps: int = 30
@@ -43,6 +47,8 @@ class SequenceConfig:
     batch: int = 128
     rate: float = 2e-3
     clip: float = 20.0
+    span: int = 30
+    one_cycle: bool = False
 
 
 class Scaled(nn.Module):
@@ -137,15 +143,21 @@ class SequenceModel(Model):
         config = self.config
         optimiser = torch.optim.Adam(core.parameters(), lr=config.rate)
         rows, truth = train
+        updates = max(1, len(rows) // config.batch)
+        cycle = None
+        if config.one_cycle:
+            cycle = OneCycleLR(optimiser, config.rate, config.epochs * updates, pct_start=0.1)
         best, least, waited = deepcopy(core.state_dict()), float("inf"), 0
         for _ in range(config.epochs):
             core.train()
-            for batch in torch.tensor_split(torch.randperm(len(rows)), max(1, len(rows) // config.batch)):
+            for batch in torch.tensor_split(torch.randperm(len(rows)), updates):
                 loss = self.loss(core(rows[batch]), rows[batch], truth[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(core.parameters(), 1.0)
                 optimiser.step()
+                if cycle is not None:
+                    cycle.step()
             core.eval()
             with torch.inference_mode():
                 sums = [

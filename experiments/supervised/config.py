@@ -65,6 +65,21 @@ class SequenceSettings(Settings):
     """Training windows, drawn at random from all there are."""
 
 
+class DetectorSettings(Settings):
+    """A recurrent network that learns from labels."""
+
+    before: int = Field(default=90, ge=0)
+    """Steps before a window that it is shown, too."""
+    units: int = Field(default=64, ge=1)
+    """Units of each layer."""
+    epochs: int = Field(default=16, ge=1)
+    """Passes over the windows."""
+    windows: int = Field(default=40_000, ge=100)
+    """Training windows, drawn at random from all there are."""
+    estates: int = Field(default=8, ge=0)
+    """Estates whose groups it learns from besides those of the training part."""
+
+
 class ReliabilityConfig(Settings):
     """Which node fails soon."""
 
@@ -83,6 +98,8 @@ class ConsensusConfig(Settings):
 
     network: SequenceSettings = SequenceSettings()
     """The autoencoder: windows of 30 steps, as published."""
+    detector: DetectorSettings = DetectorSettings()
+    """What judges the same windows and has labels to learn from."""
 
 
 class AnomalyConfig(Settings):

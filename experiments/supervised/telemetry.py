@@ -1,5 +1,6 @@
 """The telemetry that monitors learn from: an estate each for training, validation and test, drawn once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -49,6 +50,13 @@ def estate(config: ModelsConfig) -> Estate:
     """What is watched in each part."""
     watch = config.watch
     return Estate(scenario=resolve(watch.scenario), sites=watch.sites, nodes=watch.nodes, groups=watch.groups)
+
+
+def more_rounds(config: ModelsConfig, number: int) -> pa.Table:
+    """Consensus rounds of one more estate to learn from, as long as the validation part; drawn, not kept."""
+    drawn = replace(estate(config), nodes=1)
+    own = int(stream(config.seed, f"estate {number} more").integers(2**31))
+    return draw_monitoring(drawn, own, days(config, "validation") * DAY).consensus_rounds
 
 
 def seed(config: ModelsConfig, part: PartName) -> int:

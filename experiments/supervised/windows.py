@@ -35,12 +35,14 @@ class Windows(NamedTuple):
         event: Whether a step is of an event, (entities, times).
         open_: Whether it counts neither as such nor as quiet.
         length: Of a window.
+        before: So many steps before a window are shown with it; a window without them does not count.
     """
 
     steps: NDArray[np.float32]
     event: NDArray[np.bool_]
     open_: NDArray[np.bool_]
     length: int
+    before: int = 0
 
     @property
     def any_event(self) -> NDArray[np.bool_]:
@@ -49,15 +51,17 @@ class Windows(NamedTuple):
 
     @property
     def counted(self) -> NDArray[np.bool_]:
-        """Whether a window holds an event, or is quiet all through."""
-        return np.asarray(self.any_event | ~self._within(self.open_).any(axis=2))
+        """Whether a window has its steps before, and holds an event or is quiet all through."""
+        counted = np.asarray(self.any_event | ~self._within(self.open_).any(axis=2))
+        counted[:, : self.before] = False
+        return counted
 
     def _within(self, steps: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return sliding_window_view(steps, self.length, axis=1)
 
     def at(self, entity: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Windows by entity and end, (n, length, F)."""
-        places = end[:, None] + np.arange(self.length)
+        """Windows by entity and end with the steps before them, (n, before + length, F)."""
+        places = end[:, None] + np.arange(-self.before, self.length)
         return self.steps[entity[:, None], places]
 
     def sums(self, squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,3 +78,10 @@ class Windows(NamedTuple):
         end = end * every
         truth = self.any_event[entity, end].astype(np.float64)
         return Part(self.at(entity, end), truth[:, None])
+
+    def stretches(self, count: int, rng: np.random.Generator) -> Part:
+        """So many windows with the steps before them, by chance; truth, (n, steps), is of each step."""
+        entities, ends = self.any_event.shape
+        entity, end = rng.integers(entities, size=count), rng.integers(self.before, ends, size=count)
+        truth = self.event[entity[:, None], end[:, None] + np.arange(-self.before, self.length)]
+        return Part(self.at(entity, end), truth.astype(np.float64))

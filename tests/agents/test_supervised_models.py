@@ -9,6 +9,7 @@ from agents.supervised.boosted import Boosted, BoostedConfig
 from agents.supervised.calibrated import fitted_temperature, tempered
 from agents.supervised.forest import IsolationForest, mean_cuts
 from agents.supervised.model import Part
+from agents.supervised.recurrent import RecurrentDetector
 from agents.supervised.sequences import SequenceConfig
 from sim.errors import InputError
 from sim.randomness import stream
@@ -16,6 +17,11 @@ from sim.randomness import stream
 RNG = stream(5, "supervised models")
 NOISE = RNG.standard_normal((1200, 3)).astype(np.float32)
 NO_TRUTH = np.zeros((1200, 1))
+
+
+BEFORE, BEGINS, ENDS, STRENGTH = 200, 0.05, 0.3, 2.0
+"""Steps until a hidden chain has forgotten its start, its chances to begin and to end an event, and how far
+an event moves what is seen."""
 
 
 def forest():
@@ -70,6 +76,42 @@ def test_an_autoencoder_scores_a_window_unlike_all_others_highest():
     strange = windows.copy()
     strange[17, 3:6] += 8.0
     assert model.predict(strange)[:, 0].argmax() == 17
+
+
+def hidden_states(windows, steps, rng):
+    """Windows of a hidden chain, seen through Gaussian noise, and which steps are of an event."""
+    event = np.zeros((windows, steps + BEFORE), np.bool_)
+    for step in range(1, steps + BEFORE):
+        event[:, step] = rng.random(windows) < np.where(event[:, step - 1], 1 - ENDS, BEGINS)
+    seen = rng.standard_normal(event.shape) + STRENGTH * event
+    return seen[:, BEFORE:, None].astype(np.float32), event[:, BEFORE:].astype(float)
+
+
+def filtered(rows, span):
+    """Chance of an event in the last steps: the forward algorithm over the steps since the last one."""
+    moves = np.zeros((span + 1, span + 1))
+    moves[0, 0], moves[1:, 0] = 1 - ENDS, BEGINS
+    for since in range(span + 1):
+        moves[since, min(since + 1, span)] += ENDS if since == 0 else 1 - BEGINS
+    chances = np.tile(np.linalg.matrix_power(moves, 1000)[0], (len(rows), 1))
+    for step in range(rows.shape[1]):
+        chances = chances @ moves if step else chances
+        chances[:, 0] *= np.exp(STRENGTH * rows[:, step, 0] - STRENGTH**2 / 2)
+        chances /= chances.sum(axis=1, keepdims=True)
+    return chances[:, :span].sum(axis=1)
+
+
+def test_a_recurrent_detector_says_what_the_filter_of_a_hidden_chain_says():
+    rng, span = stream(6, "hidden chain"), 5
+    shape = SequenceConfig(
+        steps=20, units=16, epochs=25, patience=25, rate=1e-2, span=span, one_cycle=True, clip=1e3
+    )
+    model = RecurrentDetector(["x"], ["chance"], shape)
+    model.fit(Part(*hidden_states(4000, 20, rng)), Part(*hidden_states(500, 20, rng)), rng)
+    rows, _ = hidden_states(1000, 20, rng)
+    exact = filtered(rows, span)
+    assert 0.2 < exact.mean() < 0.6
+    assert np.abs(model.predict(rows)[:, 0] - exact).mean() < 0.03
 
 
 @pytest.mark.parametrize("kind", ["forest", "boosted", "autoencoder"])

@@ -6,10 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.supervised.model import Part
 from experiments.evidence import EPISODE_KEYS, METRICS
 from experiments.supervised.ablation import ablation, ablation_page
-from experiments.supervised.consensus import FEATURES, SUMMARIES, _summed
 from sim.errors import InputError
 from sim.randomness import stream
 
@@ -65,16 +63,3 @@ def test_the_table_is_printed_and_written(tmp_path, say):
     assert code == 0
     assert "path_law" in printed
     assert page.read_text("utf-8").startswith("| inputs | policy |")
-
-
-def test_summaries_of_a_window_find_a_peak_wherever_it_stands_and_a_start_that_is_cut_off():
-    rows = np.zeros((2, 30, len(FEATURES)), np.float32)
-    place = FEATURES.index("queue_depth")
-    rows[0, 11:13, place] = 6.0
-    rows[1, 0, place] = 6.0
-    found = _summed(Part(rows, np.zeros((2, 1)))).rows
-    of = {name: column for name, column in zip(SUMMARIES, found.T, strict=True)}
-    assert of["queue_depth largest 2"].tolist() == [6.0, 3.0]
-    assert of["queue_depth first 1"].tolist() == [0.0, 6.0]
-    assert of["queue_depth mean"] == pytest.approx([0.4, 0.2])
-    assert of["queue_depth smallest 8"].tolist() == [0.0, 0.0]

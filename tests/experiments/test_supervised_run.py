@@ -171,6 +171,12 @@ def test_a_window_holds_an_event_from_its_first_step_to_its_last():
     assert np.flatnonzero(~windows.counted[0]).tolist() == [7, 8]  # ends at steps 10 and 11
     assert windows.at(np.array([0]), np.array([2]))[0, :, 0].tolist() == [4, 6, 8, 10]
     assert isinstance(windows.sample(3, stream(1, "windows")), Part)
+    late = windows._replace(before=3)
+    assert np.flatnonzero(~late.counted[0]).tolist() == [0, 1, 2, 7, 8]
+    assert late.at(np.array([0]), np.array([3]))[0, :, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    rows, truth = late.stretches(50, stream(1, "stretches"))
+    assert rows.shape == (50, 7, 2)
+    assert (truth == (rows[:, :, 0] == 10)).all()  # step 5
 
 
 def test_wrong_models_and_scenarios_are_refused_in_one_line(say, tmp_path):
@@ -179,6 +185,10 @@ def test_wrong_models_and_scenarios_are_refused_in_one_line(say, tmp_path):
         (["watch.scenario=nowhere"], "nowhere"),
         (["models=[reliability, reliability]"], "stands twice"),
         (["consensus.network.steps=1"], "consensus.network.steps"),
+        (
+            ["--only", "consensus", "consensus.detector.before=2000"],
+            "consensus.detector.before: leaves no window",
+        ),
     ):
         code, _, errors = say("supervised", "train", QUICK, *words, "--results", tmp_path)
         assert (code, len(errors)) == (2, 1)
