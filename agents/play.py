@@ -59,8 +59,8 @@ def played_costs(env: WorldEnv, episodes: Sequence[Episode], policy: Policy) -> 
     """
     if policy.needs_world or not has_lanes(env):
         return np.array([play(env, episode, policy).cost for episode in episodes])
-    lanes = lanes_of(env, len(episodes), episodes)
-    lanes.begin_in_turn()
+    lanes = lanes_of(env, len(episodes))
+    lanes.begin_with(episodes)
     policy.reset()
     while not lanes.seen.ended.all():
         seen = lanes.seen

@@ -13,7 +13,7 @@ from envs.codec_rule import SHORTEST as SHORTEST_RULE
 from sim.batch import ledger
 from sim.batch.events import start
 from sim.batch.layout import NO_QUESTION, SHORTEST, Floats, Ints, Lanes
-from sim.batch.world import BatchWorld, OpenTo, put_question, run_lane
+from sim.batch.world import BatchWorld, OpenTo, copy_lane, put_question, run_lane
 from sim.codecs import Codec
 from sim.episode import Episode
 from sim.jit import announce, njit
@@ -68,6 +68,16 @@ def _start(lanes: Ints, places: Ints, quanta: Floats, w: Lanes, seen: Seen) -> N
         k = lanes[number]
         start(w, k, places[number], quanta[number])
         seen.ended[k], seen.asked[k] = False, NO_QUESTION
+
+
+@njit
+def _fork(sources: Ints, targets: Ints, w: Lanes, seen: Seen) -> None:
+    """Copy lanes with what they have come to, but for the observation."""
+    for number in range(len(sources)):
+        source, target = sources[number], targets[number]
+        copy_lane(w, source, target)
+        seen.asked[target], seen.ended[target] = seen.asked[source], False
+        seen.costs[target] = seen.costs[source]
 
 
 def codec_of(rule: str, codecs: Sequence[Codec]) -> int:
@@ -161,12 +171,22 @@ class EnvLanes(ABC):
             "give the scenario more requests or larger ones"
         )
 
-    def begin_in_turn(self) -> None:
-        """Start each episode of the pool on the lane of its number; one that asks nothing has ended."""
+    def begin_with(self, episodes: Sequence[Episode]) -> None:
+        """Start these episodes on the first lanes; the others have ended, and one that asks nothing, too."""
         if self._world is None:
-            self._world = self._make_world(self._pool)
-        self.places = self._every.copy()
-        self._start(self._every)
+            self._world = self._make_world(episodes)
+        else:
+            for place, episode in enumerate(episodes):
+                self._world.shelve(place, episode)
+        chosen = self._every[: len(episodes)]
+        self.places = np.minimum(self._every, len(episodes) - 1)
+        self.seen.ended[:] = True
+        self._start(chosen)
+
+    def fork(self, sources: Ints, targets: Ints) -> None:
+        """Let lanes go on from where others stand, with the same questions; these are not put once more."""
+        _fork(sources, targets, self.world.arrays, self.seen)
+        self.places[targets] = self.places[sources]
 
     def step(self, actions: NDArray[Any]) -> None:
         """Answer the open question of every lane and run it to its next; those at their end stay there.

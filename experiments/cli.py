@@ -22,7 +22,7 @@ from experiments.supervised.commands import app as supervised
 from experiments.sweep.commands import sweep, tune
 from experiments.terminal import console, say
 from experiments.testbed import app as testbed
-from experiments.world_commands import features, label, policies, scenarios, slack
+from experiments.world_commands import features, label, lookahead, policies, scenarios, slack
 from experiments.worst.commands import worst
 from sim.calibration.choice import choose
 from sim.errors import InputError
@@ -207,7 +207,7 @@ def bench(
             Console(stderr=True).print(str(path), highlight=False, soft_wrap=True)
 
 
-for verb in (sweep, tune, worst, scenarios, policies, slack, label, features, serve):
+for verb in (sweep, tune, worst, scenarios, policies, slack, lookahead, label, features, serve):
     app.command()(verb)
 
 

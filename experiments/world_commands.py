@@ -59,6 +59,32 @@ def slack(
         console.print(slack_table(question, chosen, measure_slack(question, chosen, episodes, tries, crew)))
 
 
+def lookahead(
+    policy: Annotated[
+        str, typer.Argument(help="Folder of a trained run, folder or .zip of a bundle, or a catalogue name.")
+    ],
+    only: Annotated[list[str], typer.Option("--only", help="Scenarios: names, or YAML files of one's own.")],
+    learner: Annotated[
+        str | None, typer.Option(help="Of a run: its learner or selector; the first learner by default.")
+    ] = None,
+    futures: Annotated[int, typer.Option(min=1, help="Futures in which every answer is tried.")] = 12,
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes a scenario.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the cost of every episode.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
+) -> None:
+    """Say how much of the gap to the planner a codec policy closes, and how much with a look ahead."""
+    from experiments.lookahead import Question, gap_table, gaps, measure, write_costs
+    from experiments.work import Crew
+
+    question = Question(policy, learner, futures)
+    with Crew(workers, console) as crew:
+        frame = measure(question, only, episodes, crew)
+    if out is not None:
+        write_costs(out, frame)
+        say("written", out)
+    console.print(gap_table(question, gaps(frame)))
+
+
 def label(
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
     only: Annotated[

@@ -11,11 +11,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from agents.learners.training_env import TrainingEpisode
 from agents.learners.training_lanes import TrainingLanes
 from envs.base import WorldEnv
-from envs.lanes import Seen
 from envs.vector import has_lanes
-from sim.batch.layout import Ints, Lanes
-from sim.batch.world import copy_lane
-from sim.jit import njit
 
 Choose = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 """Actions (N,) for observations (N, F)."""
@@ -80,7 +76,7 @@ class BranchingLanes(TrainingLanes):
         held = lanes.seen.observations[:count].copy()
         tried = np.arange(count, len(lanes))
         sources = np.repeat(np.arange(count), self.answers)
-        _fork(sources, tried, lanes.world.arrays, lanes.seen)
+        lanes.fork(sources, tried)
         lanes.seen.ended[:count] = True  # so that they wait
         actions = np.zeros(len(lanes), np.int64)
         actions[tried] = np.tile(np.arange(self.answers), count)
@@ -108,13 +104,3 @@ def _scenario_means(pool: Sequence[TrainingEpisode]) -> NDArray[np.float64]:
     means = np.array([one.mean_cost for one in pool])
     by_name = {name: means[names == name].mean() for name in set(names.tolist())}
     return np.array([by_name[name] for name in names.tolist()])
-
-
-@njit
-def _fork(sources: Ints, targets: Ints, w: Lanes, seen: Seen) -> None:
-    """Let lanes go on from where others stand, with the same questions."""
-    for number in range(len(sources)):
-        source, target = sources[number], targets[number]
-        copy_lane(w, source, target)
-        seen.asked[target], seen.ended[target] = seen.asked[source], False
-        seen.costs[target] = seen.costs[source]

@@ -165,6 +165,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
             "autoencoder, labels, "
             f"of {1 + config.consensus.detector.estates} estates; that of the two is taken which is better "
             f"on validation: the {best}.",
+            _by_habit(windows, *judged[best], chosen[best]["threshold"]),
             "What is missed is the weakest congestion of groups within one site, some 2 ms beside 30 ms of "
             "logging, and anomalies of which a window holds a step or two.",
             "The published detection accuracy of 97.10 % is the mean of precision and recall at a "
@@ -181,6 +182,18 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
         },
         watched=_watched(config, folder, test, judged[best], chosen[best]["threshold"], tell),
         tables={"By kind of anomaly": _by_kind(test, causes, judged, chosen, best, sums, bound)},
+    )
+
+
+def _by_habit(
+    windows: Windows, scores: NDArray[np.float64], truth: NDArray[np.bool_], threshold: float
+) -> str:
+    """A sentence on groups whose habit is not known yet, and on others."""
+    known = np.nonzero(windows.counted)[1] + windows.length > HABIT[0]
+    new, old = (detection(scores[some], truth[some], threshold) for some in (~known, known))
+    return (
+        f"In the first day of a group, whose habit is not known yet, recall is {new.recall:.3f} and "
+        f"precision {new.precision:.3f}; later {old.recall:.3f} and {old.precision:.3f}."
     )
 
 

@@ -1,0 +1,57 @@
+"""What a look ahead closes of the gap to the planner: by hand, by command, and refused in a line."""
+
+import pandas as pd
+import pytest
+
+from experiments.lookahead import AHEAD, COLUMNS, FOUND, POLICY, Question, gap_table, gaps
+from sim.catalogue import find_scenario
+from sim.links import LTE_CHAIN, LinkModel
+from sim.scenario_file import save_scenario
+from sim.scenarios import PathSpec
+
+
+def test_shares_of_the_gap_are_those_of_the_sums_over_episodes():
+    costs = {
+        "zstd": (10.0, 30.0),
+        "hde": (20.0, 10.0),
+        POLICY: (12.0, 12.0),
+        AHEAD: (9.0, 9.0),
+        FOUND: (5.0, 5.0),
+    }
+    rows = [("site", number, name, cost) for name, two in costs.items() for number, cost in enumerate(two)]
+    (gap,) = gaps(pd.DataFrame(rows, columns=list(COLUMNS)))
+    assert (gap.policy, gap.ahead, gap.found) == pytest.approx((0.8, 0.6, 1 / 3))  # of 30 s with hde
+    assert gap.saved.value == pytest.approx(0.25)
+    assert gap.policy_closed.value == pytest.approx(6 / 20)
+    assert gap.ahead_closed.value == pytest.approx(12 / 20)
+    assert gap_table(Question("x", None, 3), [gap]).row_count == 1
+
+
+def test_the_command_measures_a_rule_on_a_site_of_ones_own_and_keeps_every_cost(say, tmp_path):
+    (tmp_path / "office.yaml").write_text("base: internet\nrequests: 8\n")
+    words = ["--only", tmp_path / "office.yaml", "--episodes", 2, "--futures", 2, "--workers", 1]
+    code, printed, complaints = say("lookahead", "estimate", *words, "--out", tmp_path / "costs.csv")
+    assert (code, complaints) == (0, [])
+    assert "office" in printed
+    costs = pd.read_csv(tmp_path / "costs.csv")
+    assert tuple(costs.columns) == COLUMNS
+    assert set(costs["policy"]) == {"none", "zstd", "hde", "amst", POLICY, AHEAD, FOUND}
+    least = costs.groupby(["episode", "policy"])["cost_s"].sum().unstack()
+    assert (least[FOUND] <= least.min(axis=1) + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("policy", "site", "told"),
+    [
+        ("wspt", "night-shift", "name a policy of dwcp/Compression-v0"),
+        ("one_step_oracle", "internet", "looks into the running world itself"),
+        ("estimate", "chained", "has links by chain"),
+    ],
+)
+def test_what_cannot_look_ahead_is_refused_in_a_line(say, tmp_path, policy, site, told):
+    spec = PathSpec(LinkModel(1e6, chain=LTE_CHAIN, loss=1e-7))
+    save_scenario(find_scenario("internet").with_(paths=(spec,)), tmp_path / "chained.yaml")
+    where = tmp_path / "chained.yaml" if site == "chained" else site
+    code, _, complaints = say("lookahead", policy, "--only", where, "--workers", 1)
+    assert (code, len(complaints)) == (2, 1)
+    assert told in complaints[0]
