@@ -95,10 +95,12 @@ def gaps(frame: pd.DataFrame) -> list[Gap]:
 
 def gap_table(question: Question, rows: Sequence[Gap]) -> Table:
     """Costs and shares, a scenario a row."""
-    title = f"Cost, % of the best constant: with a look ahead into {question.futures} other futures"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("scenario", "policy", "ahead", "planner", "saved %", "policy closes %", "ahead closes %"):
-        table.add_column(column, justify="left" if column == "scenario" else "right")
+    title = f"Cost, % of the best constant, with {question.futures} futures to look into"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    columns = ("scenario", "policy", "ahead", "planner", "ahead\nsaves, %")
+    for column in (*columns, "policy\ncloses, %", "ahead\ncloses, %"):
+        left = column == "scenario"
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         costs = (f"{100 * cost:.1f}" for cost in (row.policy, row.ahead, row.found))
         shares = (_percent(one) for one in (row.saved, row.policy_closed, row.ahead_closed))
@@ -116,7 +118,7 @@ def write_costs(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _percent(share: Estimate) -> str:
-    return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    return f"{100 * share.value:.0f} ({100 * share.low:.0f}–{100 * share.high:.0f})"
 
 
 def _gap(scenario: str, frame: pd.DataFrame) -> Gap:
