@@ -78,6 +78,8 @@ class DetectorSettings(Settings):
     """Training windows, drawn at random from all there are."""
     estates: int = Field(default=8, ge=0)
     """Estates whose groups it learns from besides those of the training part."""
+    judges: int = Field(default=2, ge=0)
+    """Estates that thresholds are chosen on besides the validation part; nothing learns from them."""
 
 
 class ReliabilityConfig(Settings):

@@ -58,7 +58,7 @@ class Rounds(NamedTuple):
 
 
 def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
-    """Fit to quiet windows (the detector: to all); thresholds where both are best on another estate."""
+    """Fit to quiet windows (the detector: to all); thresholds where both are best on other estates."""
     settings, rng = config.consensus.network, stream(config.seed, "consensus")
     known, held = (_rounds(config, folder, part, tell) for part in ("train", "validation"))
     learned, stopped = (
@@ -72,9 +72,27 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
     network.save(folder / "autoencoder.npz")
     detector = _fitted(config, known, held, rng, tell)
     detector.save(folder / "detector.npz")
-    tell("thresholds")
+    _choose(config, folder, held, network, detector, tell)
+
+
+def _choose(
+    config: ModelsConfig,
+    folder: Path,
+    held: Rounds,
+    network: Autoencoder,
+    detector: RecurrentDetector,
+    tell: Tell,
+) -> None:
+    """Write the thresholds; the few hundred events of a single estate would leave them to luck."""
+    settings, length = config.consensus.detector, config.consensus.network.steps
+    parts = [_judged(held, network, detector)]
+    for number in range(settings.judges):
+        tell(f"thresholds: draw one more estate, {number + 1} of {settings.judges}")
+        table = more_rounds(config, settings.estates + number)
+        parts.append(_judged(_prepared(table, length, settings.before), network, detector))
     chosen = {}
-    for name, (scores, truth) in _judged(held, network, detector).items():
+    for name in parts[0]:
+        scores, truth = (np.concatenate([part[name][place] for part in parts]) for place in (0, 1))
         limit = for_both(scores, truth)
         found = detection(scores, truth, limit)
         chosen[name] = {"threshold": limit, "both": min(found.recall, found.precision)}
