@@ -183,7 +183,7 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
             "autoencoder, labels, "
             f"of {1 + config.consensus.detector.estates} estates; that of the two is taken which is better "
             f"on validation: the {best}.",
-            _by_habit(windows, *judged[best], chosen[best]["threshold"]),
+            _by_habit(windows, judged[best], chosen[best]["threshold"]),
             "What is missed is the weakest congestion of groups within one site, some 2 ms beside 30 ms of "
             "logging, and anomalies of which a window holds a step or two.",
             "The published detection accuracy of 97.10 % is the mean of precision and recall at a "
@@ -203,10 +203,9 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
     )
 
 
-def _by_habit(
-    windows: Windows, scores: NDArray[np.float64], truth: NDArray[np.bool_], threshold: float
-) -> str:
+def _by_habit(windows: Windows, judged: Any, threshold: float) -> str:
     """A sentence on groups whose habit is not known yet, and on others."""
+    scores, truth = judged
     known = np.nonzero(windows.counted)[1] + windows.length > HABIT[0]
     new, old = (detection(scores[some], truth[some], threshold) for some in (~known, known))
     return (
