@@ -81,7 +81,7 @@ def measure(question: Question, scenarios: Sequence[str], episodes: int, crew: C
         _check(question, name)
     tasks = [_Task(question, name, number) for name in scenarios for number in range(episodes)]
     rows = [
-        (task.scenario, task.number, name, cost)
+        (_player(question, task.scenario).scenario.name, task.number, name, cost)
         for task, costs in zip(tasks, crew.map("look ahead", _measure, tasks), strict=True)
         for name, cost in costs.items()
     ]

@@ -76,13 +76,9 @@ def train(config: ModelsConfig, folder: Path, tell: Tell) -> None:
 
 
 def _choose(
-    config: ModelsConfig,
-    folder: Path,
-    held: Rounds,
-    network: Autoencoder,
-    detector: RecurrentDetector,
+    config: ModelsConfig, folder: Path, held: Rounds, network: Autoencoder, detector: RecurrentDetector,
     tell: Tell,
-) -> None:
+) -> None:  # fmt: skip
     """Write the thresholds; the few hundred events of a single estate would leave them to luck."""
     settings, length = config.consensus.detector, config.consensus.network.steps
     parts = [_judged(held, network, detector)]

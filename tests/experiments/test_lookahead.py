@@ -52,7 +52,7 @@ def test_the_command_measures_a_rule_on_a_site_of_ones_own_and_keeps_every_cost(
 )
 def test_what_cannot_look_ahead_is_refused_in_a_line(say, tmp_path, policy, site, told):
     spec = PathSpec(LinkModel(1e6, chain=LTE_CHAIN, loss=1e-7))
-    save_scenario(find_scenario("internet").with_(paths=(spec,)), tmp_path / "chained.yaml")
+    save_scenario(find_scenario("internet").with_(name="chained", paths=(spec,)), tmp_path / "chained.yaml")
     where = tmp_path / "chained.yaml" if site == "chained" else site
     code, _, complaints = say("lookahead", policy, "--only", where, "--workers", 1)
     assert (code, len(complaints)) == (2, 1)
