@@ -17,8 +17,8 @@ class Lookahead(Policy):
     """Takes the codec that costs least in the mean of other futures, where a base policy goes on.
 
     It knows the present as no sender does: true ratios, what path and cores are now, what each transfer
-    has left. Of the future it knows the laws alone and, where datasets are sent periodically, which ones
-    come. So what it saves beyond its base is not owed to foresight.
+    has left. Of the future it knows the laws and which transfers are still to come, but not their order or
+    times, except where datasets are sent periodically. So little of what it saves is owed to foresight.
 
     Args:
         env: `dwcp/Compression-v0` with one choice, without a mask.
