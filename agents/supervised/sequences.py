@@ -35,6 +35,7 @@ class SequenceConfig:
         rate: Step size of Adam.
         clip: Standardised inputs beyond this many deviations are cut off.
         span: Last steps that a detector speaks of, where it is shown more.
+        readers: Networks whose answers are averaged, where a model has several.
         one_cycle: Whether the step size rises to ``rate`` over a tenth of the training and then falls to 0
             (Smith, Topin: Super-Convergence. arXiv:1708.07120, 2017).
     """
@@ -48,6 +49,7 @@ class SequenceConfig:
     rate: float = 2e-3
     clip: float = 20.0
     span: int = 30
+    readers: int = 1
     one_cycle: bool = False
 
 

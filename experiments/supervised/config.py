@@ -70,6 +70,8 @@ class DetectorSettings(Settings):
 
     before: int = Field(default=90, ge=0)
     """Steps before a window that it is shown, too."""
+    readers: int = Field(default=3, ge=1)
+    """Networks whose chances are averaged."""
     units: int = Field(default=64, ge=1)
     """Units of each layer."""
     epochs: int = Field(default=16, ge=1)

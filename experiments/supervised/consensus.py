@@ -115,6 +115,7 @@ def _fitted(
         rate=4e-3,
         clip=1e3,
         span=span,
+        readers=settings.readers,
         one_cycle=True,
     )
     detector = RecurrentDetector(FEATURES, ["chance"], shape)

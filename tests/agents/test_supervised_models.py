@@ -104,7 +104,7 @@ def filtered(rows, span):
 def test_a_recurrent_detector_says_what_the_filter_of_a_hidden_chain_says():
     rng, span = stream(6, "hidden chain"), 5
     shape = SequenceConfig(
-        steps=20, units=16, epochs=25, patience=25, rate=1e-2, span=span, one_cycle=True, clip=1e3
+        steps=20, units=16, epochs=25, patience=25, rate=1e-2, span=span, readers=2, one_cycle=True, clip=1e3
     )
     model = RecurrentDetector(["x"], ["chance"], shape)
     model.fit(Part(*hidden_states(4000, 20, rng)), Part(*hidden_states(500, 20, rng)), rng)
