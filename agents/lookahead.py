@@ -81,13 +81,8 @@ class Lookahead(Policy):
             actions[:] = answer
             lanes.step(actions)
         tried = np.arange(len(self._futures), len(lanes))
-        lanes.fork(np.repeat(self._futures, self._answers), tried)
-        lanes.seen.ended[self._futures] = True  # their part is done
-        actions[tried] = np.tile(np.arange(self._answers), len(self._futures))
-        lanes.step(actions)
-        while len(going := np.flatnonzero(~lanes.seen.ended)):
-            actions[going] = self._base.act(lanes.seen.observations[going])
-            lanes.step(actions)
+        for _ in lanes.try_all(self._futures, tried, lambda rows: np.asarray(self._base.act(rows))):
+            pass  # to the end, where all costs stand
         costs = lanes.seen.costs[tried].reshape(-1, self._answers).mean(axis=0)
         self._given.append(int(costs.argmin()))
         return self._given[-1]

@@ -1,7 +1,7 @@
 """Many copies of one environment side by side on the compiled world: what vector environments are made of."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ from sim.codecs import Codec
 from sim.episode import Episode
 from sim.jit import announce, njit
 from sim.question_rows import QuestionRows
+
+Choose = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+"""Actions (N,) for observations (N, features)."""
 
 
 class Seen(NamedTuple):
@@ -198,6 +201,34 @@ class EnvLanes(ABC):
         self.seen, self._other = self._other, self.seen
         self._advance(self._every, actions)
         np.subtract(before, self.seen.costs, out=self.rewards)
+
+    def try_all(self, sources: Ints, tried: Ints, choose: Choose) -> Iterator[Floats]:
+        """Try every answer to the questions that stand on some lanes, each on a lane that goes on to the end.
+
+        The sources stand still meanwhile and after it are what they were; all others must be at their end.
+
+        Args:
+            sources: Lanes on which a question stands.
+            tried: Others: so many for each source, in the order of these, as there are answers.
+            choose: Answers all later questions.
+
+        Yields:
+            The rewards of ``tried`` after each answer, 0 for those at their end.
+        """
+        answers, held = len(tried) // len(sources), self.seen.observations[sources].copy()
+        self.fork(np.repeat(sources, answers), tried)
+        self.seen.ended[sources] = True  # so that they wait
+        actions = np.zeros(len(self), np.int64)
+        actions[tried] = np.tile(np.arange(answers), len(sources))
+        going = tried
+        while len(going):
+            self.step(actions)
+            yield self.rewards[tried]
+            going = tried[~self.seen.ended[tried]]
+            if len(going):
+                actions[going] = choose(self.seen.observations[going])
+        self.seen.ended[sources] = False
+        self.seen.observations[sources] = held
 
     def _start(self, lanes: Ints) -> None:
         """Start lanes on their episodes and run them to their first questions."""

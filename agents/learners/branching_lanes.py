@@ -1,6 +1,6 @@
 """Training lanes that can try every answer to the questions that stand on them, with the same dice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from gymnasium import spaces
@@ -11,10 +11,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from agents.learners.training_env import TrainingEpisode
 from agents.learners.training_lanes import TrainingLanes
 from envs.base import WorldEnv
+from envs.lanes import Choose
 from envs.vector import has_lanes
-
-Choose = Callable[[NDArray[np.float32]], NDArray[np.int64]]
-"""Actions (N,) for observations (N, F)."""
 
 
 def branching_envs(
@@ -73,22 +71,10 @@ class BranchingLanes(TrainingLanes):
             of its scenario, shape (copies, answers). Only differences between answers say something.
         """
         lanes, count = self._lanes, self.num_envs
-        held = lanes.seen.observations[:count].copy()
-        tried = np.arange(count, len(lanes))
-        sources = np.repeat(np.arange(count), self.answers)
-        lanes.fork(sources, tried)
-        lanes.seen.ended[:count] = True  # so that they wait
-        actions = np.zeros(len(lanes), np.int64)
-        actions[tried] = np.tile(np.arange(self.answers), count)
-        lanes.step(actions)
-        costs, weight = -lanes.rewards[tried], 1.0
-        while len(going := np.flatnonzero(~lanes.seen.ended)):
-            actions[going] = choose(lanes.seen.observations[going])
-            lanes.step(actions)
+        costs, weight = np.zeros(len(lanes) - count), 1.0
+        for rewards in lanes.try_all(np.arange(count), np.arange(count, len(lanes)), choose):
+            costs -= weight * rewards
             weight *= discount
-            costs -= weight * lanes.rewards[tried]
-        lanes.seen.ended[:count] = False
-        lanes.seen.observations[:count] = held
         scaled: NDArray[np.float64] = (
             costs.reshape(count, self.answers) / self._means[lanes.places[:count], None]
         )
