@@ -1,4 +1,4 @@
-"""How much of the gap to the planner is owed to foresight: a policy, its look ahead, the planner."""
+"""What thinking, knowing the present and foresight are worth: a policy, its look aheads, the planner."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,7 +25,7 @@ from sim.errors import InputError
 from sim.files import write_text
 from sim.randomness import stream
 
-POLICY, AHEAD, FOUND = "policy", "lookahead", "best_found"
+POLICY, AHEAD, KNOWING, FOUND = "policy", "lookahead", "knowing", "best_found"
 COLUMNS: Final = ("scenario", "episode", "policy", "cost_s")
 
 
@@ -49,20 +49,24 @@ class Gap(NamedTuple):
     Attributes:
         scenario: Its name.
         policy: Cost of the policy.
-        ahead: Cost with a look ahead.
+        ahead: Cost with a look ahead that knows no more than the policy.
+        knowing: Cost with one that knows the present as it is.
         found: Cost of the planner, which knows the whole episode.
-        saved: What the look ahead saves of the policy's cost, as a share.
+        saved: What the first look ahead saves of the policy's cost, as a share.
         policy_closed: Share of the gap that the policy closes.
-        ahead_closed: Share that the look ahead closes.
+        ahead_closed: Share that the first look ahead closes.
+        knowing_closed: Share that the other one closes.
     """
 
     scenario: str
     policy: float
     ahead: float
+    knowing: float
     found: float
     saved: Estimate
     policy_closed: Estimate
     ahead_closed: Estimate
+    knowing_closed: Estimate
 
 
 class _Task(NamedTuple):
@@ -72,7 +76,7 @@ class _Task(NamedTuple):
 
 
 def measure(question: Question, scenarios: Sequence[str], episodes: int, crew: Crew) -> pd.DataFrame:
-    """`COLUMNS`: what each constant, the policy, its look ahead and the planner cost, in seconds.
+    """`COLUMNS`: what each constant, the policy, its look aheads and the planner cost, in seconds.
 
     Raises:
         InputError: If there is no such policy, it does not answer codec questions, or a link is a chain.
@@ -97,13 +101,14 @@ def gap_table(question: Question, rows: Sequence[Gap]) -> Table:
     """Costs and shares, a scenario a row."""
     title = f"Cost, % of the best constant, with {question.futures} futures to look into"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    columns = ("scenario", "policy", "ahead", "planner", "ahead\nsaves, %")
-    for column in (*columns, "policy\ncloses, %", "ahead\ncloses, %"):
+    columns = ("scenario", "policy", "ahead", "knowing", "planner", "ahead\nsaves, %")
+    for column in (*columns, "policy\ncloses, %", "ahead\ncloses, %", "knowing\ncloses, %"):
         left = column == "scenario"
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        costs = (f"{100 * cost:.1f}" for cost in (row.policy, row.ahead, row.found))
-        shares = (_percent(one) for one in (row.saved, row.policy_closed, row.ahead_closed))
+        costs = (f"{100 * cost:.0f}" for cost in (row.policy, row.ahead, row.knowing, row.found))
+        closed = row.policy_closed, row.ahead_closed, row.knowing_closed
+        shares = (_percent(one) for one in (row.saved, *closed))
         table.add_row(row.scenario, *costs, *shares)
     return table
 
@@ -126,7 +131,7 @@ def _gap(scenario: str, frame: pd.DataFrame) -> Gap:
         str(name): own.sort_values("episode")["cost_s"].to_numpy()[None]
         for name, own in frame.groupby("policy", sort=False)
     }
-    own, ahead, found = (costs.pop(name) for name in (POLICY, AHEAD, FOUND))
+    own, ahead, knowing, found = (costs.pop(name) for name in (POLICY, AHEAD, KNOWING, FOUND))
     static = min(costs.values(), key=lambda one: float(one.mean()))
     how = Resampling(stream(SEED, f"look ahead {scenario}"))
     changed = relative_difference([ahead], [own], how)
@@ -134,10 +139,12 @@ def _gap(scenario: str, frame: pd.DataFrame) -> Gap:
         scenario=scenario,
         policy=float(own.mean() / static.mean()),
         ahead=float(ahead.mean() / static.mean()),
+        knowing=float(knowing.mean() / static.mean()),
         found=float(found.mean() / static.mean()),
         saved=Estimate(-changed.value, -changed.high, -changed.low),
         policy_closed=share_of_gap_closed(own, static, found, how),
         ahead_closed=share_of_gap_closed(ahead, static, found, how),
+        knowing_closed=share_of_gap_closed(knowing, static, found, how),
     )
 
 
@@ -163,13 +170,21 @@ def _check(question: Question, name: str) -> None:
 def _measure(task: _Task) -> dict[str, float]:
     one = _player(task.question, task.scenario)
     env, episode = one.env, draw_episode(one.scenario, SEED + task.number)
-    dice = stream(SEED + task.number, f"look ahead {task.scenario}")
-    ahead = Lookahead(env, one.make(), task.question.futures, dice)
-    constants = static_policies(env)
+    ahead, knowing = (
+        Lookahead(
+            env,
+            one.make(),
+            task.question.futures,
+            stream(SEED + task.number, f"{name} {task.scenario}"),
+            believes=name == AHEAD,
+        )
+        for name in (AHEAD, KNOWING)
+    )
+    constants = [(rule.name, rule) for rule in static_policies(env)]
     questions = questions_of(env, one.scenario)
     costs: dict[str, float] = {}
     starts: list[NDArray[np.void]] = []
-    for name, policy in [*((one.name, one) for one in constants), (POLICY, one.make()), (AHEAD, ahead)]:
+    for name, policy in [*constants, (POLICY, one.make()), (AHEAD, ahead), (KNOWING, knowing)]:
         world, plans = realised(env, episode, policy, questions)
         costs[name] = world.cost
         starts.append(plans[0])

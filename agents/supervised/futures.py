@@ -64,21 +64,38 @@ def another_future(episode: Episode, when_s: float, request: int, rng: np.random
     Raises:
         ValueError: If a link is a chain, whose state cannot be read off.
     """
+    present = links_at(episode.conditions, when_s)
+    changed, other = on_other_links(episode, when_s, present, rng)
+    return _with_others(changed, other, request, when_s, rng)
+
+
+def on_other_links(
+    episode: Episode, when_s: float, present: Floats, rng: np.random.Generator
+) -> tuple[Episode, Episode]:
+    """The episode with other links, host and probes from ``when_s`` on, and the draw that they come from.
+
+    Args:
+        episode: As of `another_future`.
+        when_s: When the present ends.
+        present: Conditions from which the links go on, shape (paths, 4); round trip and loss are not read.
+        rng: Draws the future.
+
+    Raises:
+        ValueError: If a link is a chain, whose state cannot be read off.
+    """
     if any(spec.model.chain is not None for spec in episode.scenario.paths):
         raise ValueError(f"{episode.scenario.name} has links by chain; resample futures of others")
     scenario = episode.scenario.with_(start_hour=episode.start_hour)
     own = levels(episode)
-    out = _at(episode.conditions, when_s)[:, 0] < _OUT * own[:, 0]
+    out = present[:, 0] < _OUT * own[:, 0]
     for _ in range(_TRIES):
         other = draw_episode(scenario, int(rng.integers(2**31)))
         theirs = levels(other)
-        if ((_at(other.conditions, when_s)[:, 0] < _OUT * theirs[:, 0]) == out).all():
+        if ((links_at(other.conditions, when_s)[:, 0] < _OUT * theirs[:, 0]) == out).all():
             break
-    conditions = _continued(episode, other, own / theirs, when_s, rng)
-    changed = replace(
-        episode, conditions=conditions, probes=_probed(episode, other, conditions, own / theirs, when_s)
-    )
-    return _with_others(changed, other, request, when_s, rng)
+    conditions = _continued(episode, other, own / theirs, when_s, present, rng)
+    probes = _probed(episode, other, conditions, own / theirs, when_s)
+    return replace(episode, conditions=conditions, probes=probes), other
 
 
 def seconds_in(
@@ -119,7 +136,7 @@ def seconds_in(
     return np.array(found)
 
 
-def _at(conditions: Conditions, when_s: float) -> Floats:
+def links_at(conditions: Conditions, when_s: float) -> Floats:
     """Conditions of the links that hold at a moment, shape (paths, 4)."""
     row: Floats = conditions.links[int(np.searchsorted(conditions.times, when_s, side="right")) - 1]
     return row
@@ -130,24 +147,26 @@ def _cores_at(conditions: Conditions, when_s: float) -> float:
 
 
 def _continued(
-    episode: Episode, other: Episode, ratio: Floats, when_s: float, rng: np.random.Generator
+    episode: Episode, other: Episode, ratio: Floats, when_s: float, present: Floats, rng: np.random.Generator
 ) -> Conditions:
-    """The episode's conditions until a moment; from there those of the other, brought to its state."""
+    """The episode's conditions until a moment; from there those of the other, brought to a present."""
     before, after = episode.conditions, other.conditions
     past, future = before.times < when_s, after.times > when_s
     times = np.concatenate(([when_s], after.times[future]))
     since_s = times - when_s
-    first, theirs = _at(before, when_s), _at(after, when_s)
+    theirs = links_at(after, when_s)
     links = np.concatenate((theirs[None], after.links[future]))
     for number, spec in enumerate(episode.scenario.paths):
         model = spec.model
-        apart = np.log(first[number, 0] / (theirs[number, 0] * ratio[number, 0]))
+        apart = np.log(present[number, 0] / (theirs[number, 0] * ratio[number, 0]))
         memory = np.exp(-since_s / model.tau_s)
         links[:, number, 0] *= ratio[number, 0] * np.exp(memory * apart)
         links[:, number, 1] *= ratio[number, 1]
         least, floor = before.links[:, number, 2].min(), after.links[:, number, 2].min()
         links[:, number, 2] = np.clip(links[:, number, 2] - floor + least, 0.0, 0.99)
-        links[:, number, 3] = _streams(first[number, 3], model.cross_streams, model.cross_tau_s, since_s, rng)
+        links[:, number, 3] = _streams(
+            present[number, 3], model.cross_streams, model.cross_tau_s, since_s, rng
+        )
     cores = np.concatenate(([_cores_at(after, when_s)], after.cores[future]))
     left = np.exp(-since_s / _LOAD_TAU_S) * (_cores_at(before, when_s) - cores[0])
     return Conditions(
