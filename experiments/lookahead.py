@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from agents.catalogue import static_policies
@@ -17,7 +16,7 @@ from agents.planner import MOVES_A_PASS, search
 from agents.planner_bracket import questions_of, realised
 from experiments.headroom import SEED
 from experiments.resampling import Estimate, Resampling
-from experiments.stats import relative_difference, share_of_gap_closed
+from experiments.stats import share_of_gap_closed
 from experiments.work import Crew
 from experiments.worst.contest import Player, player
 from sim.episode import draw_episode
@@ -52,7 +51,6 @@ class Gap(NamedTuple):
         ahead: Cost with a look ahead that knows no more than the policy.
         knowing: Cost with one that knows the present as it is.
         found: Cost of the planner, which knows the whole episode.
-        saved: What the first look ahead saves of the policy's cost, as a share.
         policy_closed: Share of the gap that the policy closes.
         ahead_closed: Share that the first look ahead closes.
         knowing_closed: Share that the other one closes.
@@ -63,7 +61,6 @@ class Gap(NamedTuple):
     ahead: float
     knowing: float
     found: float
-    saved: Estimate
     policy_closed: Estimate
     ahead_closed: Estimate
     knowing_closed: Estimate
@@ -100,16 +97,15 @@ def gaps(frame: pd.DataFrame) -> list[Gap]:
 def gap_table(question: Question, rows: Sequence[Gap]) -> Table:
     """Costs and shares, a scenario a row."""
     title = f"Cost, % of the best constant, with {question.futures} futures to look into"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    columns = ("scenario", "policy", "ahead", "knowing", "planner", "ahead\nsaves, %")
-    for column in (*columns, "policy\ncloses, %", "ahead\ncloses, %", "knowing\ncloses, %"):
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    columns = ("scenario", "policy", "ahead", "knows", "planner")
+    for column in (*columns, "policy\ncloses, %", "ahead\ncloses, %", "knows\ncloses, %"):
         left = column == "scenario"
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         costs = (f"{100 * cost:.0f}" for cost in (row.policy, row.ahead, row.knowing, row.found))
         closed = row.policy_closed, row.ahead_closed, row.knowing_closed
-        shares = (_percent(one) for one in (row.saved, *closed))
-        table.add_row(row.scenario, *costs, *shares)
+        table.add_row(row.scenario, *costs, *map(_percent, closed))
     return table
 
 
@@ -134,14 +130,12 @@ def _gap(scenario: str, frame: pd.DataFrame) -> Gap:
     own, ahead, knowing, found = (costs.pop(name) for name in (POLICY, AHEAD, KNOWING, FOUND))
     static = min(costs.values(), key=lambda one: float(one.mean()))
     how = Resampling(stream(SEED, f"look ahead {scenario}"))
-    changed = relative_difference([ahead], [own], how)
     return Gap(
         scenario=scenario,
         policy=float(own.mean() / static.mean()),
         ahead=float(ahead.mean() / static.mean()),
         knowing=float(knowing.mean() / static.mean()),
         found=float(found.mean() / static.mean()),
-        saved=Estimate(-changed.value, -changed.high, -changed.low),
         policy_closed=share_of_gap_closed(own, static, found, how),
         ahead_closed=share_of_gap_closed(ahead, static, found, how),
         knowing_closed=share_of_gap_closed(knowing, static, found, how),

@@ -26,7 +26,6 @@ def test_shares_of_the_gap_are_those_of_the_sums_over_episodes():
     assert (gap.policy, gap.ahead, gap.knowing, gap.found) == pytest.approx(
         (0.8, 0.6, 0.5, 1 / 3)
     )  # of 30 s with hde
-    assert gap.saved.value == pytest.approx(0.25)
     assert gap.policy_closed.value == pytest.approx(6 / 20)
     assert gap.ahead_closed.value == pytest.approx(12 / 20)
     assert gap.knowing_closed.value == pytest.approx(15 / 20)
