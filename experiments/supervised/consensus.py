@@ -190,8 +190,8 @@ def evaluate(config: ModelsConfig, folder: Path, tell: Tell) -> Evaluation:
         card={
             "Use": "Raises an alarm for a consensus group from its last 30 intervals.",
             "Data": "Simulated groups: the autoencoder is fitted to those of one estate, the detector to "
-            "others, too; stopped on another, thresholds chosen on that and more, measured on one of its own. "
-            "Latency, queue and proposals are seen against the group's own last day.",
+            "others, too; stopped on another, thresholds chosen on that and more, measured on one of its "
+            "own. Latency, queue and proposals are seen against the group's own last day.",
             "Limits": "Four published kinds of anomalies; what is none of them has not been tried.",
         },
         watched=_watched(config, folder, test, judged[best], chosen[best]["threshold"], tell),
