@@ -33,12 +33,12 @@ def believed_future(
 ) -> Episode:
     """The episode as it is until ``when_s``, and then what could come, for all that its sender knows.
 
-    It knows the scenario, and how many transfers are still to come; its last probes, and of others' streams
-    their mean number; its cores; all of the transfers that it has answered and of the datasets that these
-    belong to; of a dataset that it has sent nothing of, what a sample says; who has come, and when. Who will
-    come is drawn by the laws: known datasets as often as they came, periodic ones at the periods that they
-    have shown. So other than in `agents.supervised.futures.another_future` nothing is known of the transfers
-    to come.
+    It knows the scenario, and how many transfers are still to come; what its paths are in the mean, their
+    last probes, and of others' streams the mean number; its cores; all of the transfers that it has answered
+    and of the datasets that these belong to; of a dataset that it has sent nothing of, what a sample says;
+    who has come, and when. Who will come is drawn by the laws: known datasets as often as they came,
+    periodic ones at the periods that they have shown. So other than in
+    `agents.supervised.futures.another_future` nothing is known of the transfers to come.
 
     Args:
         episode: Drawn by `sim.episode.draw_episode` from link models without a chain.
