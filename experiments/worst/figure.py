@@ -23,7 +23,7 @@ _UNITS: Final = {
     "load": "load, times the scenario's",
     "background": "cores taken by others, %",
 }
-_MOST_TICKS: Final = 5
+_MOST_TICKS: Final = 4
 _PERCENT: Final = ("loss", "background")
 
 
