@@ -7,10 +7,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.supervised.futures import levels, links_at, on_other_links
+from agents.supervised.futures import OUT, levels, links_at, on_other_links
+from agents.supervised.probe_history import row_at
 from sim.episode import Episode
 from sim.payloads import Content, Payloads, draw_content, draw_payloads
-from sim.workloads import Workload
+from sim.workloads import PERIOD_JITTER, SIZE_LOG_SD, Workload, draw_periods
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,12 +21,7 @@ _CANDIDATES: Final = 64
 _RATIO_BAND, _ENTROPY_BAND = 0.05, 0.01
 """How far, in ln of its ratio and in entropy, a candidate's sample may lie from the one that was taken."""
 _MOST_STREAMS: Final = 64
-_OUT: Final = 0.1
-"""Share of its nominal capacity below which a path that was probed must be in outage."""
 _LEAST_SD: Final = 1e-3
-_SIZE_SD: Final = 0.1
-_JITTER: Final = 0.05
-"""Spreads of sizes within a dataset and of periodic arrivals, as `sim.workloads` draws them."""
 
 
 def believed_future(
@@ -61,15 +57,14 @@ def believed_future(
 def _present(episode: Episode, when_s: float, rng: np.random.Generator) -> Floats:
     """Links as the last probes let believe, shape (paths, 4): they tell capacity over streams plus one."""
     present = links_at(episode.conditions, when_s).copy()
-    probes = episode.probes
-    free = probes.values[min(int(when_s / probes.period_s), len(probes.values) - 1), :, 2]
+    free = episode.probes.values[row_at(episode.probes, when_s), :, 2]
     noise = max(episode.scenario.probe.noise, _LEAST_SD)
     streams = np.arange(_MOST_STREAMS)
     for path, spec in enumerate(episode.scenario.paths):
         mean, sd = spec.model.cross_streams, max(spec.model.sigma, _LEAST_SD)
         prior = streams * np.log(max(mean, 1e-12)) - np.cumsum(np.log(np.maximum(streams, 1)))
         apart = np.log(free[path] * (1 + streams) / episode.nominal[path])
-        out = free[path] * (1 + mean) < _OUT * episode.nominal[path]
+        out = free[path] * (1 + mean) < OUT * episode.nominal[path]
         fits = prior if out else prior - apart**2 / (2 * (sd**2 + noise**2))
         count = _drawn(fits, rng)
         trust = 0.0 if out else noise**2 / (sd**2 + noise**2)  # in what is provisioned
@@ -151,7 +146,7 @@ def _periodic(
         own = arrival_s[:after][episode.requests.dataset[:after] == one]
         period = _period(own, workload, when_s, rng)
         last = own[-1] if len(own) else when_s - period * rng.random()
-        times = last + period * (np.arange(1, count + 2) + _JITTER * rng.standard_normal(count + 1))
+        times = last + period * (np.arange(1, count + 2) + PERIOD_JITTER * rng.standard_normal(count + 1))
         comes.append(times[times > when_s])
     times = np.concatenate(comes)
     of = np.repeat(np.arange(workload.datasets), [len(own) for own in comes])
@@ -172,8 +167,8 @@ def _period(arrivals: Floats, workload: Workload, when_s: float, rng: np.random.
     if len(arrivals) > 1:
         gaps = np.diff(arrivals)
         return float(np.mean(gaps / np.maximum(np.round(gaps / gaps.min()), 1.0)))
-    drawn = workload.interval_s * workload.datasets * np.exp(rng.normal(0.125, 0.5))
-    return float(max(drawn, when_s - arrivals[0])) if len(arrivals) else float(drawn)
+    drawn = float(draw_periods(workload, 1, rng)[0])
+    return max(drawn, when_s - float(arrivals[0])) if len(arrivals) else drawn
 
 
 def _joined(
@@ -191,7 +186,7 @@ def _joined(
         return np.concatenate((mine[:after], theirs[row]))
 
     requests, theirs = episode.requests, other.requests
-    spread = np.exp(_SIZE_SD * rng.standard_normal(len(row)))
+    spread = np.exp(SIZE_LOG_SD * rng.standard_normal(len(row)))
     size = columns(requests.size_bytes, theirs.size_bytes)
     size[after:] = np.round(np.where(known, size[after:] * spread, size[after:]))
     path = columns(episode.path, other.path)

@@ -21,6 +21,10 @@ _BURST_LENGTH = 12
 """Transfers in one burst or lull of bursty arrivals."""
 _BURST_SD = 0.8
 """Log standard deviation of the rate of a burst; makes about the index of dispersion of Weibull(0.7) gaps."""
+SIZE_LOG_SD: Final = 0.1
+"""Log standard deviation of the sizes of one dataset's transfers."""
+PERIOD_JITTER: Final = 0.05
+"""Standard deviation of periodic arrivals around their times, in periods."""
 _ZIPF = 0.8
 """Exponent of the popularity of datasets."""
 
@@ -144,7 +148,7 @@ def draw_requests(
     kinds = _stratified(shares, workload.datasets, rng)
     one_off_kinds = _by_share(shares, count, rng)
     kind_of_dataset = np.concatenate([kinds, one_off_kinds])[: workload.datasets + int(once.sum())]
-    size = draw_sizes(kind_of_dataset, rng)[dataset] * np.exp(rng.normal(0.0, 0.1, count))
+    size = draw_sizes(kind_of_dataset, rng)[dataset] * np.exp(rng.normal(0.0, SIZE_LOG_SD, count))
     size = np.clip(size * workload.size_scale, 1024.0, workload.max_bytes)
     if workload.fixed_bytes is not None:
         size = np.full(count, workload.fixed_bytes)
@@ -158,6 +162,13 @@ def draw_requests(
         deadline_slack=slack,
         kind_of_dataset=kind_of_dataset,
     )
+
+
+def draw_periods(workload: Workload, count: int, rng: np.random.Generator) -> Floats:
+    """Seconds between transfers of each of ``count`` periodic datasets; together they keep the mean rate."""
+    mean = workload.interval_s * workload.datasets
+    periods: Floats = mean * np.exp(rng.normal(0.125, 0.5, count))  # E[1 / period] is 1 / mean
+    return periods
 
 
 def _stratified(shares: Floats, count: int, rng: np.random.Generator) -> Ints:
@@ -196,13 +207,10 @@ def _popular(workload: Workload, count: int, rng: np.random.Generator) -> Ints:
 
 def _periodic(workload: Workload, count: int, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """Timelines of all datasets, merged: each has its own period (log-sd 0.5), phase and 5 % jitter."""
-    mean = workload.interval_s * workload.datasets
-    period = mean * np.exp(
-        rng.normal(0.125, 0.5, workload.datasets)
-    )  # makes the mean rate, E[1 / period], 1 / mean
+    period = draw_periods(workload, workload.datasets, rng)
     rounds = max(int(2 * count * workload.interval_s / period.min()) + 2, -(-count // workload.datasets))
     times = (rng.random(workload.datasets) + np.arange(rounds)[:, None]) * period
-    times += rng.normal(0.0, 0.05, times.shape) * period
+    times += rng.normal(0.0, PERIOD_JITTER, times.shape) * period
     times = np.maximum(times, 0.0)
     order = np.argsort(times, axis=None, kind="stable")[:count]
     return times.ravel()[order], np.tile(np.arange(workload.datasets), rounds)[order]

@@ -25,7 +25,7 @@ from sim.randomness import stream
 
 Floats = npt.NDArray[np.float64]
 
-_OUT: Final = 0.1
+OUT: Final = 0.1
 """Share of a link's level below which it counts as in outage: outages leave 2 %."""
 _TRIES: Final = 400
 _LOAD_TAU_S: Final = 10.0 / -log(0.9)
@@ -87,11 +87,11 @@ def on_other_links(
         raise ValueError(f"{episode.scenario.name} has links by chain; resample futures of others")
     scenario = episode.scenario.with_(start_hour=episode.start_hour)
     own = levels(episode)
-    out = present[:, 0] < _OUT * own[:, 0]
+    out = present[:, 0] < OUT * own[:, 0]
     for _ in range(_TRIES):
         other = draw_episode(scenario, int(rng.integers(2**31)))
         theirs = levels(other)
-        if ((links_at(other.conditions, when_s)[:, 0] < _OUT * theirs[:, 0]) == out).all():
+        if ((links_at(other.conditions, when_s)[:, 0] < OUT * theirs[:, 0]) == out).all():
             break
     conditions = _continued(episode, other, own / theirs, when_s, present, rng)
     probes = _probed(episode, other, conditions, own / theirs, when_s)
