@@ -1,6 +1,6 @@
 """Futures as a sender can believe in them: from what it has measured, sent and seen arrive, and the laws."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +25,11 @@ _LEAST_SD: Final = 1e-3
 
 
 def believed_future(
-    episode: Episode, when_s: float, answered: Collection[int], rng: np.random.Generator
+    episode: Episode,
+    when_s: float,
+    answered: Collection[int],
+    rng: np.random.Generator,
+    others: Sequence[Episode] = (),
 ) -> Episode:
     """The episode as it is until ``when_s``, and then what could come, for all that its sender knows.
 
@@ -41,12 +45,13 @@ def believed_future(
         when_s: When the present ends.
         answered: Requests whose codec questions have been answered by then.
         rng: Draws the future.
+        others: As of `agents.supervised.futures.another_future`.
 
     Raises:
         ValueError: If a link is a chain, whose state cannot be read off.
     """
     present = _present(episode, when_s, rng)
-    changed, other = on_other_links(episode, when_s, present, rng)
+    changed, other = on_other_links(episode, when_s, present, rng, others)
     moved = np.zeros(len(episode), np.bool_)
     moved[list(answered)] = True
     after = int(np.searchsorted(episode.requests.arrival_s, when_s, side="right"))

@@ -21,10 +21,12 @@ class Policy(ABC):
         name: The name in YAML, tables and TensorBoard.
         needs_world: Whether it looks into the running world, as an oracle may, or at the whole question, as a
             rule may that plans; ``bind`` hands it over.
+        remembers: Whether an answer hangs on the observations before, since ``reset``.
     """
 
     name: str
     needs_world: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
 
     @abstractmethod
     def act(self, observation: Observation, mask: Mask | None = None) -> Action:

@@ -19,6 +19,11 @@ SELECTORS = ("ensemble", "nn19")
 """Policies that are trained from labels."""
 
 
+def ahead_of(learner: str) -> str:
+    """The row of the comparison in which a learner looks ahead."""
+    return f"{learner}_ahead"
+
+
 def _repeated(names: Collection[str]) -> str:
     """The first name that stands twice, or nothing.
 
@@ -83,6 +88,12 @@ class EvaluationConfig(Settings):
     """Episodes a scenario on which checkpoints and the best static policy are selected."""
     test_episodes: int = Field(default=40, ge=2)
     """Episodes a scenario behind every figure of the report."""
+    lookahead_episodes: int = Field(default=0, ge=0)
+    """Test episodes a scenario on which the learner that is best on validation looks ahead, too, where the
+    question is the codec; 0 leaves it out.
+    """
+    lookahead_futures: int = Field(default=8, ge=2)
+    """Futures in which it tries every answer."""
     search_episodes: int = Field(default=8, ge=0)
     """Test episodes a scenario on which the best answers are searched for, where the question is the codec;
     0 leaves the search out.
@@ -228,9 +239,11 @@ class ExperimentConfig(RunSettings):
     def _names_agree(self) -> Self:
         learners = [learner.name for learner in self.learners]
         others = [*self.policies, *(one.name for one in self.compositions)]
-        if twice := _repeated([*learners, *others, *REFERENCES]):
+        ahead = map(ahead_of, learners) if self.evaluation.lookahead_episodes else ()
+        if twice := _repeated([*learners, *others, *REFERENCES, *ahead]):
             raise ValueError(
-                f"'{twice}' names two rows of the comparison (learners, policies, references); rename one"
+                f"'{twice}' names two rows of the comparison (learners, policies, references, look aheads); "
+                "rename one"
             )
         for learner in self.learners:
             if learner.kind in WITH_MEMORY and learner.name in (self.export.policies or ()):

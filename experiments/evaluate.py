@@ -61,8 +61,8 @@ def evaluation(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
 
 
 def join_episodes(run: RunFolder) -> None:
-    """Write ``episodes.parquet`` from what evaluation, search and bound have left."""
-    parts = ("policies", "search", "bound")
+    """Write ``episodes.parquet`` from what evaluation, look ahead, search and bound have left."""
+    parts = ("policies", "lookahead", "search", "bound")
     frames = [pd.read_parquet(run.file(f"episodes-{part}.parquet")) for part in parts]
     joined = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     write_parquet(run.file("episodes.parquet"), pa.Table.from_pandas(joined, preserve_index=False))

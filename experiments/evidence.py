@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.stats import Scores
 from sim.errors import InputError
 
-KINDS: Final = ("static", "rule", "supervised", "learner", "oracle", "search", "bound")
+KINDS: Final = ("static", "rule", "supervised", "learner", "lookahead", "oracle", "search", "bound")
 """Kinds of policy, in the order of tables."""
 SPLITS: Final = ("validation", "test", "held-out")
 EPISODE_KEYS: Final = ("policy", "kind", "training_seed", "scenario", "split", "episode")

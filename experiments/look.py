@@ -23,6 +23,10 @@ COLOURS: Final = {
     "recurrent_ppo": "#332288",
     "ensemble": "#009E73",
     "nn19": "#44AA99",
+    "vine": "#117733",
+    "vine_ahead": "#661100",
+    "contention": "#999933",
+    "mode_rule": "#CCA43B",
     "dwcp_rule": "#CC79A7",
     "estimate": "#AA4499",
     "one_step_oracle": "#000000",
@@ -31,12 +35,20 @@ COLOURS: Final = {
     "bound": "#CC6677",
 }
 """Okabe and Ito: Color Universal Design (2008); beyond its eight, Paul Tol's "muted" scheme (2021)."""
-SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288", "#999933", "#117733")
+SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288")
 """For policies that a config names anew."""
 PAR: Final = "#8C8C8C"
 """Static policies, and the line at which a policy is as good as the best of them."""
 NOTE: Final = "#707070"
-MARKERS: Final = {"learner": "o", "supervised": "D", "rule": "^", "oracle": "*", "search": "P", "bound": "X"}
+MARKERS: Final = {
+    "learner": "o",
+    "lookahead": ">",
+    "supervised": "D",
+    "rule": "^",
+    "oracle": "*",
+    "search": "P",
+    "bound": "X",
+}
 STATIC_MARKERS: Final = "xsvhp+"
 """Static policies share a colour and differ by their marker."""
 STYLE: Final[dict[Any, Any]] = {

@@ -149,16 +149,17 @@ def _player(question: Question, scenario: str) -> Player:
 
 def _check(question: Question, name: str) -> None:
     one = _player(question, name)
-    if any(path.model.chain is not None for path in one.scenario.paths):
+    if one.scenario.has_chains:
         raise InputError(name, "", "has links by chain, whose state no future can go on from; leave it out")
+    if one.recorded:
+        problem = "was trained on recorded links, of which no future is known; name a run on generated ones"
+        raise InputError(question.policy, "", problem)
     try:
         Lookahead(one.env, one.make(), 1, np.random.default_rng(0))
     except ValueError as error:
-        raise InputError(question.policy, "", f"{error}; name a policy of dwcp/Compression-v0") from error
-    if one.make().needs_world:
         raise InputError(
-            question.policy, "", "looks into the running world itself; name one that sees what a sender sees"
-        )
+            question.policy, "", f"{error}; name another policy of dwcp/Compression-v0"
+        ) from error
 
 
 def _measure(task: _Task) -> dict[str, float]:

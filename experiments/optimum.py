@@ -1,4 +1,4 @@
-"""What brackets the optimum on the first test episodes: the best answers found, and a bound below all."""
+"""What is played on the first test episodes only: a look ahead, the best answers found, a bound below all."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from agents.catalogue import make_policy
+from agents.lookahead import Lookahead
 from agents.planner import MOVES_A_PASS
 from agents.planner import search as search_plan
 from agents.planner_bracket import CodecPlan, bound_for, questions_of, realised
 from agents.play import play
-from experiments.config import SELECTORS, ExperimentConfig
+from experiments.config import SELECTORS, ExperimentConfig, ahead_of
 from experiments.evaluate import Decisions, oracle_of, played_row, write_episodes
 from experiments.run_folder import RunFolder
 from experiments.splits import Place, episodes_of
-from experiments.train import trained_policy
+from experiments.train import best_training, trained_policy
 from experiments.work import Crew
 from sim.randomness import stream
 
@@ -22,11 +23,29 @@ BEST_FOUND, BOUND = "best_found", "bound"
 
 
 class _Task(NamedTuple):
-    """One episode whose optimum is looked for."""
+    """One episode that is played."""
 
     config: ExperimentConfig
     run: Path
     place: Place
+
+
+class _Ahead(NamedTuple):
+    """One episode in which a training looks ahead."""
+
+    task: _Task
+    learner: str
+    seed: int
+
+
+def lookahead(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
+    """Stage ``lookahead``: the training that is best on validation, with a look ahead at every question."""
+    if run.stage_done("lookahead"):
+        return
+    tasks = _tasks(run, config, config.evaluation.lookahead_episodes)
+    best = best_training(run.path, config) if tasks else ("", -1)
+    played = crew.map("look ahead", _look, [_Ahead(task, *best) for task in tasks])
+    _finish("lookahead", run, played)
 
 
 def search(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
@@ -41,16 +60,35 @@ def bounds(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
 
 
 def _stage(name: str, work: Any, count: int, run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    if run.stage_done(name):
-        return
-    places = [place for place in episodes_of(config).places("test") if place.number < count]
-    found = crew.map(name, work, [_Task(config, run.path, place) for place in places])
-    write_episodes(run, name, pd.DataFrame(found))
+    if not run.stage_done(name):
+        _finish(name, run, crew.map(name, work, _tasks(run, config, count)))
+
+
+def _tasks(run: RunFolder, config: ExperimentConfig, count: int) -> list[_Task]:
+    places = episodes_of(config).places("test")
+    return [_Task(config, run.path, place) for place in places if place.number < count]
+
+
+def _finish(name: str, run: RunFolder, rows: list[dict[str, Any]]) -> None:
+    write_episodes(run, name, pd.DataFrame(rows))
     run.mark(name)
 
 
 def _is_of_codecs(config: ExperimentConfig) -> bool:
     return episodes_of(config).make_env().task == "compression"
+
+
+def _look(ahead: _Ahead) -> dict[str, Any]:
+    config, place = ahead.task.config, ahead.task.place
+    episodes = episodes_of(config)
+    env, episode = episodes.make_env(), episodes.draw(place)
+    base = trained_policy(ahead.task.run, config, ahead.learner, ahead.seed)
+    rng = stream(config.seed, f"look ahead {place.scenario} {place.number}")
+    policy = Lookahead(env, base, config.evaluation.lookahead_futures, rng, believes=True)
+    seen = Decisions(oracle_of(env))
+    world = play(env, episode, policy, watch=seen)
+    key = {"policy": ahead_of(ahead.learner), "kind": "lookahead", "training_seed": -1}
+    return key | played_row(place, world, seen)
 
 
 def _search(task: _Task) -> dict[str, Any]:

@@ -4,19 +4,22 @@ import inspect
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from gymnasium import spaces
 from rich.console import Console
 
-from agents.catalogue import policies_of
+from agents.catalogue import policies_of, static_policies
 from agents.learners.hiding import hidden_places
 from agents.learners.models import fitting_kinds
+from agents.learners.settings import WITH_MEMORY
+from agents.lookahead import Lookahead
 from envs.base import WorldEnv
 from experiments.bundles import export_bundles
 from experiments.compositions import composed
 from experiments.config import SELECTORS, ExperimentConfig, check_names
 from experiments.evaluate import evaluation, join_episodes
 from experiments.forecasts import TASKS
-from experiments.optimum import bounds, search
+from experiments.optimum import bounds, lookahead, search
 from experiments.publish import TENSORBOARD, publish
 from experiments.run_folder import RunFolder
 from experiments.splits import environment_class, episodes_of
@@ -63,6 +66,8 @@ def check(config: ExperimentConfig, source: str) -> None:
     _check_selectors(config, source)
     env = _checked_env(config, source)
     _check_learners(config, source, env)
+    if config.evaluation.lookahead_episodes:
+        _check_lookahead(config, source, env)
     for composition in config.compositions:
         composed(composition, env)
 
@@ -76,8 +81,9 @@ def train_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
 
 
 def evaluate_stages(run: RunFolder, config: ExperimentConfig, crew: Crew) -> None:
-    """Evaluation of every policy, the search for the best answers, and the bound."""
+    """Evaluation of every policy, the look ahead, the search for the best answers, and the bound."""
     evaluation(run, config, crew)
+    lookahead(run, config, crew)
     search(run, config, crew)
     bounds(run, config, crew)
     join_episodes(run)
@@ -169,6 +175,25 @@ def _check_learners(config: ExperimentConfig, source: str, env: WorldEnv) -> Non
         if rule is not None and rule not in ready:
             problem = f"expected a rule to imitate, one of {', '.join(ready)}, got '{rule}'"
             raise InputError(source, f"learners.{number}.imitate", problem)
+
+
+def _check_lookahead(config: ExperimentConfig, source: str, env: WorldEnv) -> None:
+    episodes, problem = episodes_of(config), ""
+    tested = {place.scenario for place in episodes.places("test")}
+    chained = [name for name, scenario in episodes.scenarios.items() if scenario.has_chains]
+    if all(learner.kind in WITH_MEMORY for learner in config.learners):
+        problem = "expected a learner without a memory, whose answers it begins from; add one"
+    elif stuck := [name for name in chained if name in tested]:
+        problem = f"no future can go on from the links of {stuck[0]}, which go by chain; leave that out"
+    elif config.environment.traces is not None:
+        problem = "no future is known of recorded links; leave environment.traces out"
+    else:
+        try:
+            Lookahead(env, static_policies(env)[0], 1, np.random.default_rng(0))
+        except ValueError as error:
+            problem = str(error)
+    if problem:
+        raise InputError(source, "evaluation.lookahead_episodes", f"{problem}, or set it to 0")
 
 
 def _keep_scenarios(run: RunFolder, config: ExperimentConfig) -> None:

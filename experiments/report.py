@@ -44,12 +44,16 @@ LIMITS: Final = {
     "headroom is as large or larger.": "best_found",
     "The bound relaxes what the network enforces: the optimum costs as much or more, and of what can be "
     "gained a policy has won as much or more than its share of the gap says.": "bound",
+    "A look ahead has the simulator for its model: that a site is as simulated it takes for granted. It is "
+    "one training, so its intervals are over episodes only.": "lookahead",
     "The one-step oracle knows true ratios and rates but neither queues nor later deltas; agreeing with it "
     "is not the aim, and a lower cost than its is possible.": "one_step_oracle",
     "No correction is made for the number of comparisons: of twenty intervals of 95 %, one may exclude zero "
     "by chance.": "",
 }
-"""What a report does not show, and the policy without which it need not be said."""
+"""What a report does not show, and the policy, or kind of one, without which it need not be said."""
+COUNTED: Final = ("learner", "lookahead", "supervised", "oracle")
+"""Kinds of policy of which it is said in how many scenarios they cost less than the best static one."""
 
 
 class Extras(NamedTuple):
@@ -89,6 +93,7 @@ def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Ext
     extras = extras or Extras()
     figures = draw(folder / "figures", evidence, summary, extras.chance)
     kind = kinds(evidence.episodes)
+    told = {*kind, *kind.values()}
     sections = (
         ["# What the policies cost", "", f"**{extras.question}**"],
         _verdicts(summary, kind),
@@ -101,7 +106,7 @@ def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Ext
         imitation(summary),
         speed(extras.models),
         setup(evidence, extras.versions, extras.config),
-        ["## Limits", "", *(f"* {limit}" for limit, about in LIMITS.items() if not about or about in kind)],
+        ["## Limits", "", *(f"* {limit}" for limit, about in LIMITS.items() if not about or about in told)],
     )
     path = folder / REPORT_FILE
     write_text(path, "\n".join(line for section in sections if section for line in (*section, "")))
@@ -152,17 +157,15 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _verdicts(summary: Summary, kind: Mapping[str, str]) -> list[str]:
-    """The answer: a count for learners, selectors and oracles, and a sentence a scenario for each learner."""
+    """The answer: a count for all that is no rule, and a sentence a scenario for each learner."""
     lines = headline_table(summary)
     text = ["## Answer", ""]
     for split, where in (("test", ""), ("held-out", " Held out, never trained on:")):
         own = [line for line in lines if line.split == split and line.scenario != ALL]
-        for policy in dict.fromkeys(
-            line.policy for line in own if kind[line.policy] in ("learner", "supervised", "oracle")
-        ):
+        for policy in dict.fromkeys(line.policy for line in own if kind[line.policy] in COUNTED):
             rows = [line for line in own if line.policy == policy]
             text += [f"*{where} {tally(rows)}{_against_the_others(summary, policy, split)}"]
-            if kind[policy] == "learner":
+            if kind[policy] in ("learner", "lookahead"):
                 text += [f"  * {sentence(row)}" for row in rows]
         text += goodput(summary, kind, split)
     return text

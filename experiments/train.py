@@ -12,7 +12,7 @@ from agents.catalogue import static_policies
 from agents.learners.forward import network_policy
 from agents.learners.legs import Plan, train
 from agents.learners.models import load_model
-from agents.learners.settings import Learner
+from agents.learners.settings import WITH_MEMORY, Learner
 from agents.learners.training_env import TrainingEpisode, training_episode
 from agents.play import play, played_costs
 from agents.policy import Policy
@@ -129,14 +129,22 @@ def learner_folder(run: Path, name: str, seed: int) -> Path:
 
 def best_seed(run: Path, config: ExperimentConfig, name: str) -> int:
     """The training of a learner with the least validation cost."""
-    costs = {
-        seed: _least_cost(learner_folder(run, name, seed) / "curves.csv")
-        for seed in learner_of(config, name).seeds
-    }
-    return min(costs, key=lambda seed: costs[seed])
+    return min(learner_of(config, name).seeds, key=lambda seed: _least_cost(run, name, seed))
 
 
-def _least_cost(path: Path) -> float:
+def best_training(run: Path, config: ExperimentConfig) -> tuple[str, int]:
+    """Learner and seed of the training with the least validation cost, of those without a memory."""
+    trainings = [
+        (learner.name, seed)
+        for learner in config.learners
+        if learner.kind not in WITH_MEMORY
+        for seed in learner.seeds
+    ]
+    return min(trainings, key=lambda training: _least_cost(run, *training))
+
+
+def _least_cost(run: Path, name: str, seed: int) -> float:
+    path = learner_folder(run, name, seed) / "curves.csv"
     try:
         return float(pd.read_csv(path)["validation_cost"].min())
     except (OSError, ValueError, KeyError) as error:

@@ -140,6 +140,11 @@ class Scenario:
         """Expected time over which transfers arrive."""
         return self.requests * self.workload.interval_s
 
+    @property
+    def has_chains(self) -> bool:
+        """Whether the capacity of a path is a Markov chain, whose state cannot be read off."""
+        return any(path.model.chain is not None for path in self.paths)
+
     def with_(self, **changes: Any) -> "Scenario":
         """Copy with other values; checked like a new one."""
         return replace(self, **changes)

@@ -66,6 +66,8 @@ class RecurrentPolicy(Policy):
         head: Reads the units.
     """
 
+    remembers = True
+
     def __init__(self, cell: Layer, head: NetworkPolicy) -> None:
         self.name = head.name
         self._weight, self._bias = cell

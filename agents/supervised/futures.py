@@ -5,7 +5,7 @@ same transfer in many futures tells how well anyone could predict it, who knows 
 ceiling for every predictor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import exp, log
 from typing import Any, Final
@@ -47,7 +47,13 @@ def levels(episode: Episode) -> Floats:
     return np.array(drawn)
 
 
-def another_future(episode: Episode, when_s: float, request: int, rng: np.random.Generator) -> Episode:
+def another_future(
+    episode: Episode,
+    when_s: float,
+    request: int,
+    rng: np.random.Generator,
+    others: Sequence[Episode] = (),
+) -> Episode:
     """The episode as it is until ``when_s``, and then another draw of all that was still to be decided.
 
     Links go on from their state: an Ornstein-Uhlenbeck path forgets where it was at its own rate, so a fresh
@@ -60,17 +66,28 @@ def another_future(episode: Episode, when_s: float, request: int, rng: np.random
         when_s: When the present ends.
         request: The transfer that starts then.
         rng: Draws the future.
+        others: From `others_of`, where many futures share some; without, each has one of its own.
 
     Raises:
         ValueError: If a link is a chain, whose state cannot be read off.
     """
     present = links_at(episode.conditions, when_s)
-    changed, other = on_other_links(episode, when_s, present, rng)
+    changed, other = on_other_links(episode, when_s, present, rng, others)
     return _with_others(changed, other, request, when_s, rng)
 
 
+def others_of(episode: Episode, count: int, rng: np.random.Generator) -> Iterator[Episode]:
+    """Draws of an episode's scenario that begin at its hour, one by one."""
+    scenario = episode.scenario.with_(start_hour=episode.start_hour)
+    return (draw_episode(scenario, int(rng.integers(2**31))) for _ in range(count))
+
+
 def on_other_links(
-    episode: Episode, when_s: float, present: Floats, rng: np.random.Generator
+    episode: Episode,
+    when_s: float,
+    present: Floats,
+    rng: np.random.Generator,
+    others: Sequence[Episode] = (),
 ) -> tuple[Episode, Episode]:
     """The episode with other links, host and probes from ``when_s`` on, and the draw that they come from.
 
@@ -79,17 +96,17 @@ def on_other_links(
         when_s: When the present ends.
         present: Conditions from which the links go on, shape (paths, 4); round trip and loss are not read.
         rng: Draws the future.
+        others: As of `another_future`.
 
     Raises:
         ValueError: If a link is a chain, whose state cannot be read off.
     """
-    if any(spec.model.chain is not None for spec in episode.scenario.paths):
+    if episode.scenario.has_chains:
         raise ValueError(f"{episode.scenario.name} has links by chain; resample futures of others")
-    scenario = episode.scenario.with_(start_hour=episode.start_hour)
     own = levels(episode)
     out = present[:, 0] < OUT * own[:, 0]
-    for _ in range(_TRIES):
-        other = draw_episode(scenario, int(rng.integers(2**31)))
+    shuffled = (others[place] for place in rng.permutation(len(others)))
+    for other in shuffled if others else others_of(episode, _TRIES, rng):
         theirs = levels(other)
         if ((links_at(other.conditions, when_s)[:, 0] < OUT * theirs[:, 0]) == out).all():
             break

@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.run_folder import RunFolder
 from experiments.sweep.worker import Job, runs_of
 
-STAGES: Final = ("references", "training", "evaluation", "search", "bound")
+STAGES: Final = ("references", "training", "evaluation", "lookahead", "search", "bound")
 """What a run has behind it one after the other; the report comes last."""
 
 

@@ -41,6 +41,7 @@ class Player(NamedTuple):
         make: Makes it as it is before its first episode.
         env: Asks the question.
         scenario: Around which it is tried, with the prices that it was trained for.
+        recorded: Whether it was trained on recorded links.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Player(NamedTuple):
     make: MakePolicy
     env: WorldEnv
     scenario: Scenario
+    recorded: bool = False
 
 
 class Costs(NamedTuple):
@@ -149,7 +151,8 @@ def _of_run(path: Path, scenario: Scenario, learner: str | None) -> Player:
     kind = "supervised" if name in SELECTORS else "learner"
     env = Episodes(config).make_env()
     make = partial(trained_policy, run.path, config, name, seed)
-    return Player(name, kind, f"{digest(config)} {seed}", make, env, with_overrides(scenario, config))
+    proof, recorded = f"{digest(config)} {seed}", config.environment.traces is not None
+    return Player(name, kind, proof, make, env, with_overrides(scenario, config), recorded)
 
 
 def _of_bundle(path: Path, scenario: Scenario) -> Player:

@@ -5,6 +5,7 @@ import pytest
 
 from agents.catalogue import make_policy
 from agents.heuristics import Fixed
+from agents.learners.forward import NetworkPolicy, RecurrentPolicy
 from agents.lookahead import Lookahead
 from agents.play import play
 from envs.compression import Compression
@@ -56,8 +57,23 @@ def test_it_costs_less_than_its_base_though_its_futures_are_others():
     assert sum(play(ENV, one, ahead(base)).cost for one in EPISODES) < 0.97 * plain
 
 
+def test_where_no_saving_is_sure_enough_it_answers_as_its_base(monkeypatch):
+    taken: list[int] = []
+    monkeypatch.setattr("agents.lookahead._ERRORS", 1e9)
+    play(ENV, EPISODES[0], ahead(fixed(2)), watch=lambda world, seen, action: taken.append(int(action)))
+    assert set(taken) == {2}
+
+
 def test_who_asks_otherwise_is_refused():
     with pytest.raises(ValueError, match="one codec question at a time"):
         Lookahead(Scheduling("night-shift"), fixed(0), 2, np.random.default_rng(0))
     with pytest.raises(RuntimeError, match="bind"):
         ahead(fixed(0)).act(np.zeros(len(ENV.features), np.float32))
+    with pytest.raises(ValueError, match="one_step_oracle looks into the running world"):
+        ahead(make_policy("one_step_oracle", ENV))
+    head = NetworkPolicy(
+        "recalls", [(np.zeros((2, 4), np.float32), np.zeros(4, np.float32))], "tanh", ENV.action_space
+    )
+    cell = np.zeros((len(ENV.features) + 2, 8), np.float32), np.zeros(8, np.float32)
+    with pytest.raises(ValueError, match="recalls remembers its episode"):
+        ahead(RecurrentPolicy(cell, head))

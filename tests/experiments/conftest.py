@@ -108,6 +108,8 @@ evaluation:
   train_episodes: 4
   validation_episodes: 2
   test_episodes: 3
+  lookahead_episodes: 1
+  lookahead_futures: 2
   search_episodes: 1
   search_passes: 1
   resamples: 100

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 
 from agents.catalogue import make_policy
+from agents.lookahead import Lookahead
 from agents.play import play
 from experiments.config import ExperimentConfig
 from experiments.evaluate import episode_row
 from experiments.evidence import METRICS, read_evidence
 from experiments.splits import Place, episodes_of
-from experiments.train import trained_policy
+from experiments.train import best_training, trained_policy
+from sim.randomness import stream
 from sim.settings import load
 from sim.telemetry import TransferRecord
 
@@ -80,7 +82,7 @@ def test_without_deadlines_none_is_missed():
 
 
 def test_every_policy_and_seed_meets_the_same_episodes(episodes):
-    whole = episodes[episodes["policy"] != "best_found"]
+    whole = episodes[~episodes["kind"].isin(["lookahead", "search"])]
     keys = ["scenario", "split", "episode"]
     met = {
         who: set(map(tuple, rows[keys].to_numpy()))
@@ -134,8 +136,27 @@ def test_the_best_found_answers_cost_no_more_than_any_policy_they_began_from(epi
     found = episodes[episodes["policy"] == "best_found"].set_index(["scenario", "split", "episode"])["cost_s"]
     assert list(found.index) == [("metro", "test", 0)]
     began = episodes[~episodes["policy"].isin(["best_found", "ensemble", "nn19"])]
+    began = began[began["kind"] != "lookahead"]
     began = began[began["training_seed"] <= 0].set_index(["scenario", "split", "episode"])["cost_s"]
     assert found.iloc[0] <= began.loc[found.index].min() * (1 + 1e-9)
+
+
+def test_the_training_that_is_best_on_validation_looks_ahead_as_who_plays_it_by_hand(
+    episodes, config, finished
+):
+    run = (finished / "tiny" / "latest").resolve()
+    learner, seed = best_training(run, config)
+    curves = pd.concat(pd.read_csv(path) for path in run.rglob("curves.csv"))
+    least = curves.loc[curves["validation_cost"] == curves["validation_cost"].min()]
+    assert (learner, seed) in set(zip(least["policy"], least["training_seed"], strict=True))
+    (row,) = episodes[episodes["kind"] == "lookahead"].to_dict("records")
+    assert (row["policy"], row["scenario"], row["split"], row["episode"]) == (
+        f"{learner}_ahead", "metro", "test", 0,
+    )  # fmt: skip
+    place = Place("metro", "test", 0)
+    env, base = episodes_of(config).make_env(), trained_policy(run, config, learner, seed)
+    ahead = Lookahead(env, base, 2, stream(config.seed, "look ahead metro 0"), believes=True)
+    assert play(env, episodes_of(config).draw(place), ahead).cost == row["cost_s"]
 
 
 @pytest.mark.parametrize("name", ["zstd", "estimate", "nn19", "dqn"])

@@ -48,8 +48,8 @@ def test_the_command_measures_a_rule_on_a_site_of_ones_own_and_keeps_every_cost(
 @pytest.mark.parametrize(
     ("policy", "site", "told"),
     [
-        ("wspt", "night-shift", "name a policy of dwcp/Compression-v0"),
-        ("one_step_oracle", "internet", "looks into the running world itself"),
+        ("wspt", "night-shift", "name another policy of dwcp/Compression-v0"),
+        ("one_step_oracle", "internet", "one_step_oracle looks into the running world"),
         ("estimate", "chained", "has links by chain"),
     ],
 )

@@ -22,11 +22,15 @@ from experiments.pipeline import check
 from experiments.publish import publish
 from experiments.run_folder import RunFolder
 from experiments.shadow.bundle import open_bundle
+from sim.catalogue import find_scenario
 from sim.errors import InputError
+from sim.links import LTE_CHAIN, LinkModel
+from sim.scenario_file import save_scenario
+from sim.scenarios import PathSpec
 from sim.settings import load
 
 ROOT = Path(__file__).parents[2]
-STAGES = ("references", "training", "evaluation", "search", "bound", "finished")
+STAGES = ("references", "training", "evaluation", "lookahead", "search", "bound", "finished")
 POLICIES = {"none", "zstd", "hde", "amst", "estimate", "ensemble", "nn19", "one_step_oracle", "ppo", "dqn"}
 
 
@@ -170,7 +174,8 @@ def test_the_summary_is_tidy_and_names_every_policy(run):
         assert row["low"] <= row["difference"] <= row["high"]
         assert 0 <= row["probability_of_improvement"] <= 1
     costs = [row for row in summary["rows"] if row["metric"] == "cost_s" and row["split"] == "test"]
-    assert {row["policy"] for row in costs if row["scenario"] == "metro"} == POLICIES | {"best_found"}
+    (ahead,) = {row["policy"] for row in costs if row["scenario"] == "metro"} - POLICIES - {"best_found"}
+    assert ahead in ("ppo_ahead", "dqn_ahead")
     assert {row["unit"] for row in costs} == {"s"}
     assert {row["against"] for row in summary["paired"]} == {"best_static", "one_step_oracle"}
 
@@ -292,3 +297,41 @@ def test_names_that_there_are_not_are_refused_before_anything_is_done(change, co
     with pytest.raises(InputError, match=complaint) as refused:
         check(ExperimentConfig.model_validate(given), "x.yaml")
     assert "\n" not in str(refused.value)
+
+
+PPO = {"kind": "ppo", "seeds": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"learners": []}, "expected a learner without a memory"),
+        ({"learners": [{"kind": "recurrent_ppo", "seeds": 1}]}, "expected a learner without a memory"),
+        ({"environment": {"scenarios": ["CHAINED"]}}, "links of chained, which go by chain"),
+        ({"environment": {"scenarios": ["metro"], "traces": "TRACES"}}, "no future is known of recorded"),
+        (
+            {"environment": {"id": "dwcp/Allocation-v0", "scenarios": ["wan"]}, "policies": ["equal"]},
+            "one codec question at a time, got Allocation",
+        ),
+    ],
+)
+def test_what_cannot_look_ahead_is_refused_before_anything_is_done(tmp_path, change, complaint):
+    spec = PathSpec(LinkModel(1e6, chain=LTE_CHAIN, loss=1e-7))
+    chained = find_scenario("internet").with_(name="chained", paths=(spec,))
+    save_scenario(chained, tmp_path / "chained.yaml")
+    (tmp_path / "traces").mkdir()
+    for number in range(5):
+        (tmp_path / "traces" / f"{number}.csv").write_text("time_s,capacity_mbps\n0,10\n600,10\n")
+    given = {
+        "name": "x",
+        "title": "x",
+        "environment": {"scenarios": ["metro"]},
+        "evaluation": {"lookahead_episodes": 1},
+        "policies": ["zstd"],
+        "learners": [PPO],
+    } | change
+    text = json.dumps(given).replace("CHAINED", str(tmp_path / "chained.yaml"))
+    settings = ExperimentConfig.model_validate_json(text.replace("TRACES", str(tmp_path / "traces")))
+    with pytest.raises(InputError, match=complaint) as refused:
+        check(settings, "x.yaml")
+    assert "evaluation.lookahead_episodes" in str(refused.value) and "set it to 0" in str(refused.value)

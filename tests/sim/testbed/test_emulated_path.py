@@ -124,7 +124,7 @@ def measured(ends: Ends, kind: str, client: str, *words: str) -> str:
 
 
 def best_goodput(ends: Ends, wanted: float, sent_bytes: float, rel: float) -> float:
-    """Of a few streams, bytes/s: other work only takes away, so one must get what is wanted, and none more."""
+    """Of a few streams, bytes/s: other work only takes away, so one gets what is wanted, none more."""
     best = 0.0
     for _ in range(6):
         best = max(best, float(measured(ends, "tcp", FLOOD, str(int(sent_bytes)))))
