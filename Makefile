@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # An index of torch wheels, for instance one of CPU builds:  make run TORCH_INDEX=<address>
 TORCH_INDEX ?=
+# Fewer trainings, steps and episodes:  make run QUICK=1
+QUICK ?=
 # The networks here are small: a second thread costs more than it brings.
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -17,7 +19,7 @@ LOCKED := $(PIP) --require-hashes --no-deps -r
 .PHONY: help run test docs testbed lint lock clean
 
 help:
-	@echo "make run    set up .venv, then train and compare on the compression experiment"
+	@echo "make run    set up .venv, then train and compare on the compression experiment; QUICK=1: in ten minutes"
 	@echo "make test   set up .venv, then lint, types, layers, tests and doctests"
 	@echo "make docs   build the documentation site into build/site; warnings are errors"
 	@echo "make testbed  hold the simulator against real transfers for two minutes, where that is permitted"
@@ -26,8 +28,8 @@ help:
 	@echo "make clean  remove .venv, caches and build products; results stay"
 
 run: .venv/ready
-	@echo "== dwcp-gym run experiments/configs/compression.yaml"
-	@$(BIN)/dwcp-gym run experiments/configs/compression.yaml
+	@echo "== dwcp-gym run experiments/configs/compression.yaml $(if $(QUICK),--quick)"
+	@$(BIN)/dwcp-gym run experiments/configs/compression.yaml $(if $(QUICK),--quick)
 
 test: lint
 	@echo "== tests and doctests"

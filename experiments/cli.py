@@ -60,12 +60,20 @@ Folder = Annotated[Path, typer.Argument(help="Folder of a run, or an experiment'
 
 
 @app.command()
-def run(config: Config, overrides: Overrides = None, results: Root = Path("results")) -> None:
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    results: Root = Path("results"),
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="With what the YAML has under `quick`: for less time, and less sure."),
+    ] = False,
+) -> None:
     """Train, evaluate, compare, export and report: everything, in one go.
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    settings = _settings(config, overrides or [])
+    settings = _settings(config, [*(_quick(config) if quick else ()), *(overrides or [])])
 
     from experiments.headline import headline_renderables, headline_table
     from experiments.pipeline import check, run_experiment
@@ -216,6 +224,19 @@ def _settings(config: Path, overrides: list[str]) -> ExperimentConfig:
     settings = load(config, ExperimentConfig, overrides)
     choose(settings.environment.calibration, config)
     return settings
+
+
+def _quick(config: Path) -> tuple[str, ...]:
+    """What a quick run sets, by the config itself."""
+    given = load(config, ExperimentConfig).quick
+    if given is None:
+        problem = "expected a list of what a quick run sets, such as [learners.ppo.steps=50000]"
+        raise InputError(config, "quick", f"{problem}; add one, or leave --quick out")
+    try:
+        load(config, ExperimentConfig, given)
+    except InputError as error:
+        raise InputError(config, "quick", str(error)) from error
+    return given
 
 
 def main() -> None:

@@ -200,7 +200,7 @@ class RunSettings(Settings):
 class ExperimentConfig(RunSettings):
     """All that `dwcp-gym run` needs to know; with code and versions it fixes every figure."""
 
-    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset({"workers"})
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset({"workers", "quick"})
 
     title: str = Field(min_length=1, max_length=200)
     """The question that the experiment answers, in one line."""
@@ -224,6 +224,8 @@ class ExperimentConfig(RunSettings):
     """Steps between two looks of a learner at the validation episodes; a checkpoint is written there, too."""
     workers: int | None = Field(default=None, ge=1)
     """Processes at work at once; null takes one a core. Results do not depend on it."""
+    quick: tuple[str, ...] | None = None
+    """What `dwcp-gym run --quick` sets, as on the command line: the same question in less time, less sure."""
     export: ExportConfig = ExportConfig()
     """What becomes a bundle."""
     tensorboard: bool = True

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.config import ExperimentConfig
+from sim.settings import digest, load
+
 ROOT = Path(__file__).parents[2]
 VERBS = ("run", "train", "evaluate", "compare", "report", "export", "scenarios", "label", "policies", "bench")
 
@@ -128,6 +131,30 @@ def test_a_file_that_is_no_config_is_refused(refused, tmp_path, content, complai
     else:
         path.write_bytes(content)
     assert re.search(rf"config\.yaml.*({complaint})", refused("run", path))
+
+
+def test_a_quick_run_sets_what_its_config_says_and_the_command_line_has_the_last_word(
+    refused, tiny_config, tmp_path
+):
+    path = tmp_path / "quick.yaml"
+    path.write_text(tiny_config.read_text() + 'quick: ["environment.scenarios=[metrro]"]\n')
+    assert "unknown name 'metrro'" in refused("run", path, "--quick", "--results", tmp_path / "results")
+    words = ["--quick", "environment.scenarios=[wam]", "--results", tmp_path / "results"]
+    assert "unknown name 'wam'" in refused("run", path, *words)
+    path.write_text(tiny_config.read_text() + "quick: [learners.poo.steps=7]\n")
+    assert re.search(r"quick\.yaml.*quick.*poo", refused("run", path, "--quick"))
+    assert "leave --quick out" in refused("run", tiny_config, "--quick")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_quick_run_of_the_main_comparison_is_one_of_another_name():
+    path = ROOT / "experiments" / "configs" / "compression.yaml"
+    whole = load(path, ExperimentConfig)
+    quick = load(path, ExperimentConfig, whole.quick or ())
+    assert (whole.name, quick.name) == ("compression", "compression-quick")
+    assert quick.environment == whole.environment and quick.policies == whole.policies
+    assert [one.name for one in quick.learners] == [one.name for one in whole.learners]
+    assert digest(whole) == digest(whole.model_copy(update={"quick": None}))
 
 
 def test_brackets_in_a_path_are_printed_as_they_are(refused, tmp_path):
