@@ -67,7 +67,7 @@ def lookahead(
     learner: Annotated[
         str | None, typer.Option(help="Of a run: its learner or selector; the first learner by default.")
     ] = None,
-    futures: Annotated[int, typer.Option(min=1, help="Futures in which every answer is tried.")] = 12,
+    futures: Annotated[int, typer.Option(min=1, help="Futures in which every answer is tried.")] = 8,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes a scenario.")] = 20,
     out: Annotated[Path | None, typer.Option(help="CSV file for the cost of every episode.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core by default.")] = None,
