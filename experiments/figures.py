@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from envs.timeline import INK
 from experiments.look import MARKERS, PAR, STATIC_MARKERS, colour, label_ends, page, panels
 
-SHOWN: Final = (40.0, 147.0)
+SHOWN: Final = (20.0, 147.0)
 """Percent of the best static policy that a chart shows at most; what lies beyond is written at its edge."""
 LINE_IN: Final = 0.2
 """Height of one policy's line in a panel, in inches."""
@@ -199,7 +199,7 @@ def headroom(costs: pd.DataFrame) -> Figure:
     figure.legend(
         loc="upper left",
         bbox_to_anchor=(0.005, 1 - 0.62 / height),
-        ncols=7,
+        ncols=8,
         frameon=False,
         fontsize=9,
         handletextpad=0.1,

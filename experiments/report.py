@@ -97,7 +97,7 @@ def write_report(folder: Path, evidence: Evidence, summary: Summary, extras: Ext
     sections = (
         ["# What the policies cost", "", f"**{extras.question}**"],
         _verdicts(summary, kind),
-        headline(summary),
+        headline(summary, kind),
         aggregates(summary),
         headroom(summary, kind),
         bound_gap(summary, kind),

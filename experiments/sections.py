@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.evidence import Evidence
 from experiments.headline import SHOWN_PERCENT, HeadlineRow, headline_table
-from experiments.summary import ALL, BEST_FOUND, BEST_STATIC, BOUND, GOODPUT_GOAL, PLAIN, Summary
+from experiments.summary import ALL, BEST_STATIC, GOODPUT_GOAL, PLAIN, Summary
 
 COST_PARTS: Final = (
     ("cost_s", "cost, s", 1.0),
@@ -27,10 +27,11 @@ COST_PARTS: Final = (
 )
 """Metric, title of its column, and what its value is divided by there."""
 FEWER: Final = {
-    BEST_FOUND: " `best_found` is compared on the episodes that were searched.",
-    BOUND: " `bound` is compared on the episodes for which it was computed; it is no policy.",
+    "lookahead": " `{}` is compared on the episodes in which it looked ahead.",
+    "search": " `{}` is compared on the episodes that were searched.",
+    "bound": " `{}` is compared on the episodes for which it was computed; it is no policy.",
 }
-"""What to know of references that have not all episodes."""
+"""What to know of the kinds that may not have all episodes."""
 CLAIM_SEEDS: Final = 5
 """Trainings that a claim about an algorithm needs (Agarwal et al., NeurIPS 2021)."""
 
@@ -44,7 +45,7 @@ class Model(NamedTuple):
     p99_s: float
 
 
-def headline(summary: Summary) -> list[str]:
+def headline(summary: Summary, kind: Mapping[str, str]) -> list[str]:
     """Cost of every policy beside the best static one: a line a scenario, a table a split."""
     text = []
     lines = headline_table(summary)
@@ -53,7 +54,7 @@ def headline(summary: Summary) -> list[str]:
         policies = list(dict.fromkeys(policy for _, policy in own))
         scenarios = sorted({scenario: None for scenario, _ in own}, key=lambda name: name == ALL)
         text += [f"## Cost on {split} episodes, % of the best static policy", ""]
-        text += [_note(policies), ""]
+        text += [_note(policies, kind), ""]
         rows = []
         for scenario in scenarios:
             best = next(line.best_static for line in own.values() if line.scenario == scenario)
@@ -63,8 +64,8 @@ def headline(summary: Summary) -> list[str]:
     return text[:-1]
 
 
-def _note(policies: Sequence[str]) -> str:
-    fewer = "".join(text for name, text in FEWER.items() if name in policies)
+def _note(policies: Sequence[str], kind: Mapping[str, str]) -> str:
+    fewer = "".join(FEWER.get(kind[policy], "").format(policy) for policy in policies)
     return (
         "In brackets the bootstrap interval (95 % unless configured otherwise); **bold** where it lies below "
         f"100 %. All policies met the same episodes.{fewer} The line over all scenarios is the geometric "
