@@ -35,7 +35,7 @@ COLOURS: Final = {
     "bound": "#CC6677",
 }
 """Okabe and Ito: Color Universal Design (2008); beyond its eight, Paul Tol's "muted" scheme (2021)."""
-SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288")
+SPARE: Final = ("#56B4E9", "#E69F00", "#882255", "#332288", "#A65628")
 """For policies that a config names anew."""
 PAR: Final = "#8C8C8C"
 """Static policies, and the line at which a policy is as good as the best of them."""
