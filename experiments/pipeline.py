@@ -179,12 +179,12 @@ def _check_learners(config: ExperimentConfig, source: str, env: WorldEnv) -> Non
 
 def _check_lookahead(config: ExperimentConfig, source: str, env: WorldEnv) -> None:
     episodes, problem = episodes_of(config), ""
-    tested = {place.scenario for place in episodes.places("test")}
-    chained = [name for name, scenario in episodes.scenarios.items() if scenario.has_chains]
+    tested = dict.fromkeys(place.scenario for place in episodes.places("test"))
+    chained = [name for name in tested if episodes.scenarios[name].has_chains]
     if all(learner.kind in WITH_MEMORY for learner in config.learners):
         problem = "expected a learner without a memory, whose answers it begins from; add one"
-    elif stuck := [name for name in chained if name in tested]:
-        problem = f"no future can go on from the links of {stuck[0]}, which go by chain; leave that out"
+    elif chained:
+        problem = f"no future can go on from the links of {chained[0]}, which go by chain; leave that out"
     elif config.environment.traces is not None:
         problem = "no future is known of recorded links; leave environment.traces out"
     else:
