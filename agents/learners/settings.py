@@ -56,8 +56,8 @@ class LearnerConfig(Settings):
     """Environments stepped side by side."""
     engine: Literal["batch", "simpy"] = "batch"
     """The world to learn in: the compiled one where the task has it (see docs/engines.md), or SimPy's."""
-    gamma: float = Field(default=0.99, gt=0, le=1)
-    """Discount of the cost of later decisions."""
+    gamma: float = Field(default=0.99, gt=0, lt=1)
+    """Discount of the cost of later decisions; below 1, as rewards are in units of 1 - gamma."""
     schedule: Literal["constant", "linear"] = "constant"
     """Course of the learning rate: constant, or falling linearly to 0 at the last step."""
     layers: Layers = (64, 64)

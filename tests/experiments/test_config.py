@@ -178,6 +178,7 @@ def test_wrong_config_is_refused_in_one_line(refused, text, message):
             "learners.0.seeds: expected a list of seeds, or how many from 1 to 1000, got 0",
         ),
         ("seeds: [7]", "seeds: [7, 7]", "learners.1.seeds: expected different seeds, got [7, 7]"),
+        ("seeds: [7]", "gamma: 1.0", "learners.1.gamma: expected a value below 1, got 1.0"),
         ("seeds: [7]", "steps: 3000", "learners.1: learning_starts 5000 must lie below steps 3000"),
         ("name: slow_dqn", "name: ppo", "'ppo' names two rows of the comparison"),
     ],
