@@ -111,6 +111,7 @@ _COMPOSITIONS: Final = {
 
 _PPO: Final = Entry("learner", "proximal policy optimisation, Stable-Baselines3")
 _MASKED_PPO: Final = Entry("learner", "proximal policy optimisation over allowed actions only, sb3-contrib")
+_RECURRENT_PPO: Final = Entry("learner", "PPO with an LSTM, sb3-contrib")
 _QRDQN: Final = Entry("learner", "quantile regression deep Q-learning, sb3-contrib")
 _BOUND: Final = Entry("bound", "a relaxation with perfect knowledge: no policy can cost less")
 
@@ -146,7 +147,7 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "dqn": Entry("learner", "deep Q-learning, Stable-Baselines3"),
         "qrdqn": _QRDQN,
         "vine": Entry("learner", "PPO, then every answer tried on forks of the world"),
-        "recurrent_ppo": Entry("learner", "PPO with an LSTM, sb3-contrib"),
+        "recurrent_ppo": _RECURRENT_PPO,
         "one_step_oracle": Entry(
             "oracle",
             "true ratios and rates, blind to all that follows",
@@ -197,6 +198,7 @@ POLICIES: Final[dict[str, dict[str, Entry]]] = {
         "gradient": Entry("rule", "streams tuned along the gradient of utility (Falcon)", GradientAscent),
         "bayesian": Entry("rule", "streams tuned by Bayesian search (Falcon)", BayesianSearch),
         "ppo": _PPO,
+        "recurrent_ppo": _RECURRENT_PPO,
         "bound": _BOUND,
     },
     "scheduling": {
